@@ -1,0 +1,28 @@
+"""Pagoda's inference engine. Lazy: importing it loads neither torch nor any submodule."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.async_engine import AsyncLLMEngine
+    from engine.llm import LLM
+    from engine.outputs import CompletionOutput, RequestOutput
+    from engine.sampling_params import SamplingParams
+
+__all__ = ["LLM", "AsyncLLMEngine", "CompletionOutput", "RequestOutput", "SamplingParams"]
+
+_HOME = {
+    "LLM": "engine.llm",
+    "AsyncLLMEngine": "engine.async_engine",
+    "CompletionOutput": "engine.outputs",
+    "RequestOutput": "engine.outputs",
+    "SamplingParams": "engine.sampling_params",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,1 @@
+"""One file per op: docstring, torch reference, kernel, launcher."""

@@ -1,0 +1,253 @@
+"""What travels through Redis: msgspec structs packed as MessagePack, each with a version.
+
+Web → engine: `QueueBody` (an entry of `pgd:q:{model}:{lane}`) and `Control` (`pgd:ctl:{engine}`).
+Engine → web: one `Frame` per step and web process (`pgd:reply:{web}`).
+Engine → settler: `UsageEvent` (`pgd:usage`). Everyone: `EngineBeat`, `WebBeat`.
+The ledger entry in `pgd:open` is written by Lua only; `engine/lua/README.md` gives its fields.
+A reader that meets another version refuses the message by name and never guesses.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.sampling_params import SamplingParams
+
+WIRE_VERSION = 1
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Finish(StrEnum):
+    """Why a choice (or a whole request) ended. The first four reach clients as finish_reason."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"  # the client left, or a deadline passed: rows only
+    LOST = "lost"  # its engine died after the first byte: rows only
+    ERROR = "error"  # refused or failed in the engine: rows only
+
+
+class TokenLogprob(msgspec.Struct, array_like=True, frozen=True):
+    """One candidate at one position: raw log-softmax of the model, natural log."""
+
+    token_id: int
+    logprob: float
+    rank: int  # 1 = most likely
+
+
+class QueueBody(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One admitted request. `width` sequences = len(prompts) × params.n; text never travels."""
+
+    version: int = WIRE_VERSION
+    rid: str
+    attempt: int
+    web: str
+    model: str  # name of the served base model = name of its queue
+    prompts: list[list[int]]
+    params: SamplingParams
+    adapter: str | None = None  # content digest of the adapter version
+    priority: int = 0
+    salt: bytes = b""  # HMAC over the tenant; part of every prefix-cache hash
+    deadline_ms: int  # Redis clock
+    admitted_ms: int = 0  # Redis clock
+
+    @property
+    def width(self) -> int:
+        return len(self.prompts) * self.params.n
+
+
+class ErrorInfo(msgspec.Struct, array_like=True, frozen=True):
+    """A `PagodaError` on the wire: rebuilt by class name on the web side."""
+
+    kind: str
+    message: str
+    param: str | None = None
+    retry_after_s: float | None = None
+
+
+class ChoiceDelta(msgspec.Struct, array_like=True):
+    """New tokens of one choice (index = prompt × n + choice)."""
+
+    index: int
+    token_ids: list[int]
+    logprobs: list[list[TokenLogprob]] | None = None  # per token; chosen token first
+    finish: Finish | None = None
+    stop_reason: str | int | None = None  # the stop string or stop token id that matched
+    keep_chars: int | None = None  # total characters of this choice's text to show (stop strings)
+
+
+class Counts(msgspec.Struct, array_like=True, frozen=True):
+    """Truth of one request, counted at the sampler. Milliseconds from admission."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    queue_ms: int = 0
+    ttft_ms: int = 0
+    total_ms: int = 0
+
+
+class EventKind(StrEnum):
+    STARTED = "started"  # an engine owns this attempt; always seq 0
+    DELTA = "delta"
+    END = "end"  # sent by the terminal script; carries counts
+    REFUSED = "refused"  # ended with `error` before or after tokens; carries counts
+    LOST = "lost"  # sent by the judge: the owning engine is dead
+
+
+class Delta(msgspec.Struct, array_like=True):
+    """Everything one request gets from one step. `seq` rises by one per event of an attempt."""
+
+    rid: str
+    attempt: int
+    seq: int
+    kind: EventKind
+    choices: list[ChoiceDelta] = []
+    prompt_logprobs: list[list[list[TokenLogprob] | None]] | None = None  # [prompt][position]
+    counts: Counts | None = None
+    error: ErrorInfo | None = None
+
+
+class Frame(msgspec.Struct, array_like=True):
+    """All deltas of one step for one web process."""
+
+    version: int
+    engine: str
+    deltas: list[Delta]
+
+
+class ControlKind(StrEnum):
+    ABORT = "abort"
+    DRAIN = "drain"
+    RESUME = "resume"
+
+
+class Control(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A message to one engine's I/O thread."""
+
+    version: int = WIRE_VERSION
+    kind: ControlKind
+    rid: str = ""
+    attempt: int = 0
+
+
+class UsageEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One ended request on its way to the database. Exactly one per admitted rid."""
+
+    version: int = WIRE_VERSION
+    rid: str
+    finish: Finish
+    counts: Counts
+    attempts: int = 1
+    engine: str = ""
+    error: str = ""  # error class name, never text
+    ended_ms: int = 0  # Redis clock
+    bill: dict[str, Any] = {}  # `Bill` of the admission, snapshotted in the ledger
+
+
+class Bill(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Names and prices frozen at admission, so that later edits change no old row."""
+
+    key_id: str
+    key_name: str = ""
+    owner_id: str = ""
+    owner_name: str = ""
+    model: str = ""
+    adapter: str = ""
+    adapter_digest: str = ""
+    route: str = ""
+    stream: bool = False
+    price_version: int = 0
+    input_micros: int = 0  # micro-units of money per million prompt tokens
+    cached_micros: int = 0
+    output_micros: int = 0
+    client_request_id: str = ""
+
+
+class EngineState(StrEnum):
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Value of `pgd:engine:{id}`, TTL 3 s, written each second by the engine's I/O thread."""
+
+    version: int = WIRE_VERSION
+    engine: str
+    model: str
+    state: EngineState
+    host: str = ""
+    pid: int = 0
+    epoch: str = ""  # pgd:epoch as this engine saw it
+    started_ms: int = 0
+    phase: str = ""  # of loading: "weights", "kv cache", "warm-up"
+    done_bytes: int = 0
+    total_bytes: int = 0
+    cause: str = ""  # when failed
+    fix: str = ""
+    steps: int = 0
+    step_age_ms: int = 0  # since the step loop last turned; 0 while idle
+    running: int = 0
+    waiting: int = 0
+    blocks_total: int = 0
+    blocks_free: int = 0  # free or evictable
+    blocks_cached: int = 0
+    max_model_len: int = 0
+    counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
+
+
+class EngineCounters(msgspec.Struct):
+    """Ever-growing figures of one engine process; tests and /metrics read them."""
+
+    steps: int = 0
+    mixed_steps: int = 0  # steps that hold both decode and prefill rows
+    prompt_tokens: int = 0
+    generation_tokens: int = 0
+    preemptions: int = 0
+    prefix_queried_tokens: int = 0
+    prefix_hit_tokens: int = 0
+    chunked_prompts: int = 0  # prompts that took three or more chunks
+    finished: int = 0
+    aborted: int = 0
+    failed: int = 0
+
+
+class WebBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Value of `pgd:web:{id}`, TTL 3 s."""
+
+    version: int = WIRE_VERSION
+    web: str
+    host: str = ""
+    pid: int = 0
+    open_requests: int = 0
+    draining: bool = False
+    keys_epoch_seen: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def pack(message: msgspec.Struct) -> bytes:
+    return _encoder.encode(message)
+
+
+def unpack(kind: type[S], data: bytes) -> S:
+    """Decode and check the version. Raises `WireMismatch` for anything we cannot read."""
+    try:
+        message = msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise WireMismatch(f"{kind.__name__} could not be read: {error}") from None
+    version = getattr(message, "version", WIRE_VERSION)
+    if version != WIRE_VERSION:
+        raise WireMismatch(f"{kind.__name__} has version {version}; this build reads {WIRE_VERSION}.")
+    return message
+
+
+class WireMismatch(ValueError):
+    """A message of another version or form: refuse it, log it, never act on a guess."""

@@ -1,0 +1,1 @@
+"""Checkpoints: what a model is made of (`ModelSpec`) and how its weights are read."""

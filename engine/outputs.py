@@ -1,0 +1,35 @@
+"""What the offline class returns: the shapes users of such libraries know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.messages import TokenLogprob
+
+PositionLogprobs = dict[int, TokenLogprob]  # token id → its logprob, chosen token included
+
+
+@dataclass(slots=True)
+class CompletionOutput:
+    """One finished (or growing) choice."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    cumulative_logprob: float | None = None
+    logprobs: list[PositionLogprobs] | None = None
+    finish_reason: str | None = None
+    stop_reason: str | int | None = None
+
+
+@dataclass(slots=True)
+class RequestOutput:
+    """One request: its prompt and its `n` choices in order of index."""
+
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    prompt_logprobs: list[PositionLogprobs | None] | None = None
+    outputs: list[CompletionOutput] = field(default_factory=list)
+    finished: bool = False
+    num_cached_tokens: int = 0

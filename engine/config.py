@@ -1,4 +1,4 @@
-"""Options of one engine. The same names serve the offline class, the flags of `serve` and the admin.
+"""Options of one engine: one set of names for the offline class, `serve` and the admin.
 
 Probing hardware and reading the checkpoint happen later (`engine/runner/memory.py`,
 `engine/models/loader.py`); this module only holds and checks what was asked for.
@@ -21,7 +21,9 @@ class EngineConfig:
     """What the user asked for. `None` and "auto" mean: decide from model and machine."""
 
     model: str = setting("", "directory of a Hugging Face checkpoint, or a hub id")
-    tokenizer: str | None = setting(None, "directory or hub id of the tokenizer; default: the model's")
+    tokenizer: str | None = setting(
+        None, "directory or hub id of the tokenizer; default: the model's"
+    )
     revision: str | None = setting(None, "revision of a hub checkpoint")
     dtype: str = setting("auto", "type of weights and activations", choices=DTYPES)
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
@@ -42,14 +44,18 @@ class EngineConfig:
     kv_cache_memory_bytes: int | None = setting(None, "bytes for the KV cache", low=1)
     num_gpu_blocks_override: int | None = setting(None, "KV blocks, whatever is free", low=2)
     enable_prefix_caching: bool = setting(True, "share KV blocks between equal prefixes")
-    scheduling_policy: str = setting("fcfs", "order of waiting requests", choices=("fcfs", "priority"))
+    scheduling_policy: str = setting(
+        "fcfs", "order of waiting requests", choices=("fcfs", "priority")
+    )
     long_prefill_token_threshold: int = setting(
         0, "largest chunk of one prompt per step while others wait; 0: the whole budget", low=0
     )
     seed: int = setting(0, "base of random numbers where a request gives no seed")
     enforce_eager: bool = setting(False, "never capture CUDA graphs")
     num_threads: int | None = setting(None, "CPU threads for tensor work", low=1, high=512)
-    skip_tokenizer_init: bool = setting(False, "token ids in and out only; no text, no stop strings")
+    skip_tokenizer_init: bool = setting(
+        False, "token ids in and out only; no text, no stop strings"
+    )
     generation_config: str = setting(
         "auto", "where default sampling values come from", choices=("auto", "none")
     )
@@ -68,7 +74,8 @@ class EngineConfig:
                 )
             if (low is not None and value < low) or (high is not None and value > high):
                 raise EngineStartError(
-                    f"{field.name}={value!r} is out of range.", f"Use {low} to {high or 'any size'}."
+                    f"{field.name}={value!r} is out of range.",
+                    f"Use {low} to {high or 'any size'}.",
                 )
 
     @classmethod
@@ -78,7 +85,9 @@ class EngineConfig:
         values: dict[str, Any] = {}
         for name, text in options.items():
             if name not in fields:
-                raise EngineStartError(f"There is no engine option {name}.", "See docs/configuration.md.")
+                raise EngineStartError(
+                    f"There is no engine option {name}.", "See docs/configuration.md."
+                )
             try:
                 kind: Any = _KINDS[str(fields[name].type)]
                 values[name] = parse(f"--{name.replace('_', '-')}", text, kind, {})

@@ -245,7 +245,9 @@ def unpack(kind: type[S], data: bytes) -> S:
         raise WireMismatch(f"{kind.__name__} could not be read: {error}") from None
     version = getattr(message, "version", WIRE_VERSION)
     if version != WIRE_VERSION:
-        raise WireMismatch(f"{kind.__name__} has version {version}; this build reads {WIRE_VERSION}.")
+        raise WireMismatch(
+            f"{kind.__name__} has version {version}; this build reads {WIRE_VERSION}."
+        )
     return message
 
 

@@ -30,6 +30,9 @@ class SamplingCaps(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: int = 300
 
 
+DEFAULT_CAPS = SamplingCaps()
+
+
 class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling fields of one request. Offline defaults; the HTTP routes fill their own."""
 
@@ -75,7 +78,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
             or self.repetition_penalty != 1.0
         )
 
-    def check(self, caps: SamplingCaps = SamplingCaps(), *, vocab_size: int | None = None) -> None:
+    def check(self, caps: SamplingCaps = DEFAULT_CAPS, *, vocab_size: int | None = None) -> None:
         """Raise `InvalidRequest` for the first field that is out of range or over its cap."""
         _whole("n", self.n, 1, caps.n)
         if self.max_tokens is not None:

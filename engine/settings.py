@@ -45,20 +45,26 @@ def read(cls: type[T], environ: Mapping[str, str]) -> T:
     """Build `cls` from the environment. Raises `SettingError` on the first bad value."""
     hints = get_type_hints(cls)
     values = {
-        field.name: parse(env_name(field.name), environ[env_name(field.name)], hints[field.name], field.metadata)
+        field.name: parse(
+            env_name(field.name), environ[env_name(field.name)], hints[field.name], field.metadata
+        )
         for field in dataclasses.fields(cls)  # type: ignore[arg-type]
         if environ.get(env_name(field.name), "") != ""
     }
     return cls(**values)
 
 
-def refuse_unknown(known: Iterable[type], environ: Mapping[str, str], extra: Iterable[str] = ()) -> None:
+def refuse_unknown(
+    known: Iterable[type], environ: Mapping[str, str], extra: Iterable[str] = ()
+) -> None:
     """Raise `SettingError` if the environment holds a `PAGODA_` name no class declares."""
     names = {env_name(f.name) for cls in known for f in dataclasses.fields(cls)} | set(extra)
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]}?" if near else " See docs/configuration.md for all names."
+            hint = (
+                f" Did you mean {near[0]}?" if near else " See docs/configuration.md for all names."
+            )
             raise SettingError(f"Unknown setting {name}.{hint}")
 
 

@@ -12,6 +12,8 @@ EPOCH = "pgd:epoch"  # random string, set once; another value means Redis lost i
 KEYS_EPOCH = "pgd:keys:epoch"  # hash: key public id → version, "*" for all keys
 CATALOG_EPOCH = "pgd:catalog:epoch"  # counter, bumped by every load, unload and rename
 JUDGE_LOCK = "pgd:lock:judge"
+AGENT_WAKE = "pgd:wake:agent"  # channel: desired state changed, reconcile now
+AGENT_FAILED = "pgd:agent:failed"  # hash: model → JSON {cause, fix} of what does not start
 
 
 def queue(model: str, lane: str) -> str:

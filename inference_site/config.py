@@ -20,6 +20,8 @@ from engine.settings import SettingError, read, refuse_unknown, setting
 SETTINGS_CLASSES = (
     "inference_site.config:ServerSettings",
     "inference_site.config:InternalSettings",
+    "apps.api.caps:ApiCaps",
+    "apps.api.caps:ApiSettings",
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -32,7 +34,9 @@ class ServerSettings:
     host: str = setting("127.0.0.1", "address to listen on")
     port: int = setting(8000, "port to listen on", low=1, high=65535)
     public_url: str = setting("", "URL clients use, when it is not http://host:port")
-    database_url: str = setting("", "postgresql://… of a production database; empty: SQLite in home")
+    database_url: str = setting(
+        "", "postgresql://… of a production database; empty: SQLite in home"
+    )
     redis_url: str = setting("", "redis://, rediss:// or unix:// URL; empty: an embedded Redis")
     database_pool_size: int = setting(8, "PostgreSQL connections per process", low=1, high=200)
     secret_key: str = setting("", "Django's secret key; empty: from secret_key_file")
@@ -42,7 +46,9 @@ class ServerSettings:
     api_key: str = setting("", "the bootstrap API key to use instead of a random one")
     log_level: str = setting("INFO", "least level that is logged", choices=LOG_LEVELS)
     log_json: bool | None = setting(None, "log as JSON; default: unless stderr is a terminal")
-    server: str = setting("uvicorn", "HTTP server of the web processes", choices=("uvicorn", "daphne"))
+    server: str = setting(
+        "uvicorn", "HTTP server of the web processes", choices=("uvicorn", "daphne")
+    )
     api_server_count: int | None = setting(
         None, "web processes; default 1 on up to 4 cores, else cores / 4 up to 8", low=1, high=64
     )

@@ -23,7 +23,14 @@ _tls = _public.scheme == "https"
 _listens_on = [] if PAGODA.host in ("0.0.0.0", "::") else [PAGODA.host]  # noqa: S104 (compared)
 ALLOWED_HOSTS = list(
     dict.fromkeys(
-        [_public.hostname or "localhost", *_listens_on, "localhost", "127.0.0.1", "[::1]", socket.gethostname()]
+        [
+            _public.hostname or "localhost",
+            *_listens_on,
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            socket.gethostname(),
+        ]
     )
 )
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]

@@ -1,0 +1,61 @@
+"""Reads of the catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.db.models import QuerySet
+
+from apps.models.catalog import Catalog, CatalogModel
+from apps.models.models import CatalogEpoch, Desired, EngineInstance, ServedModel, State
+
+STATE_ORDER = (State.READY, State.DRAINING, State.LOADING, State.VALIDATING, State.FAILED)
+
+
+def catalog_read() -> Catalog:
+    """The snapshot a web process serves from. Two SQL queries; the epoch is read first, so that a
+    change in between makes the snapshot look older than it is and never newer."""
+    epoch = CatalogEpoch.objects.values_list("epoch", flat=True).first() or 1
+    models: dict[str, CatalogModel] = {}
+    for row in ServedModel.objects.servable().order_by("name"):
+        for name in (row.name, *row.aliases):
+            models.setdefault(name, _entry(row, name))
+    return Catalog(epoch=epoch, models=models)
+
+
+def model_names_wanted() -> list[str]:
+    """Names of the models whose desired state is loaded. One query."""
+    return list(ServedModel.objects.wanted().values_list("name", flat=True))
+
+
+def model_by_name(name: str) -> ServedModel | None:
+    """A model by its own name (not an alias). One query."""
+    return ServedModel.objects.filter(name=name).first()
+
+
+def instances_listed() -> QuerySet[EngineInstance]:
+    """All engines with model and host, in one query."""
+    return EngineInstance.objects.select_related("model", "host")
+
+
+def model_state(model: ServedModel) -> State:
+    """The best state of its engines. Reads `model.instances`: prefetch it for lists."""
+    states = {State(instance.state) for instance in model.instances.all()}
+    for state in STATE_ORDER:
+        if state in states:
+            return state
+    return State.REGISTERED if model.desired == Desired.LOADED else State.UNLOADED
+
+
+def _entry(row: ServedModel, name: str) -> CatalogModel:
+    return CatalogModel(
+        name=name,
+        base=row.name,
+        root=row.source,
+        path=Path(row.path),
+        created=int(row.created_at.timestamp()),
+        max_model_len=row.max_model_len,
+        vocab_size=row.vocab_size,
+        default_params=row.default_params,
+        kv_tokens=row.kv_tokens,
+    )

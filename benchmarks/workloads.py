@@ -1,0 +1,29 @@
+"""Fixed CPU workloads: (prompt token ids, tokens to generate), greedy and without end of text."""
+
+from __future__ import annotations
+
+import random
+
+Work = list[tuple[list[int], int]]
+
+
+def ragged(vocab: int, count: int = 64, seed: int = 0) -> Work:
+    """`count` requests of 16–256 tokens in and 16–128 out, drawn uniformly."""
+    rng = random.Random(seed)
+    work: Work = []
+    for _ in range(count):
+        tokens_in, tokens_out = rng.randint(16, 256), rng.randint(16, 128)
+        work.append(([rng.randint(10, vocab - 1) for _ in range(tokens_in)], tokens_out))
+    return work
+
+
+def square(vocab: int, batch: int, tokens_in: int = 128, tokens_out: int = 64) -> Work:
+    """`batch` requests of one size."""
+    rng = random.Random(batch)
+    return [
+        ([rng.randint(10, vocab - 1) for _ in range(tokens_in)], tokens_out) for _ in range(batch)
+    ]
+
+
+def named(name: str, vocab: int) -> Work:
+    return ragged(vocab) if name == "ragged" else square(vocab, int(name.removeprefix("batch")))

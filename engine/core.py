@@ -25,7 +25,6 @@ from engine.messages import (
     ChoiceDelta,
     Delta,
     EngineCounters,
-    ErrorInfo,
     EventKind,
     Finish,
     QueueBody,
@@ -35,6 +34,7 @@ from engine.request import Request, Sequence, Status
 from engine.scheduler.plan import PendingStep, Runner, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
 from engine.tokenizer import Tokenizer
+from engine.wire_errors import describe
 
 DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
 CREDIT_WINDOW = 16  # waiting sequences the scheduler may choose from, at least
@@ -191,14 +191,14 @@ class EngineCore:
                 self._emit(request, EventKind.STARTED)
         try:
             self._in_flight.append((batch, self.runner.launch(batch.plan)))
-        except Exception:
-            self._break_down([batch])
+        except Exception as error:
+            self._break_down([batch], error)
 
     def _collect(self, batch: Batch, pending: PendingStep) -> None:
         try:
             result = pending.wait()
-        except Exception:
-            self._break_down([batch, *(later for later, _ in self._in_flight)])
+        except Exception as error:
+            self._break_down([batch, *(later for later, _ in self._in_flight)], error)
             self._in_flight.clear()
             return
         self._broken_steps = 0
@@ -282,9 +282,7 @@ class EngineCore:
         if kind in (EventKind.DELTA, EventKind.END) and request.num_unscored == 0:
             delta.prompt_logprobs, request.prompt_logprobs = request.prompt_logprobs, None
         if error is not None:
-            delta.error = ErrorInfo(
-                type(error).__name__, error.message, error.param, error.retry_after_s
-            )
+            delta.error = describe(error)
         self._out.append(delta)
 
     def _forget(self, request: Request, kind: EventKind, error: PagodaError | None = None) -> None:
@@ -310,16 +308,16 @@ class EngineCore:
         self.counters.failed += 1
         self._forget(request, EventKind.REFUSED, error)
 
-    def _break_down(self, batches: list[Batch]) -> None:
+    def _break_down(self, batches: list[Batch], error: Exception) -> None:
         """A whole step failed: end its requests. Raises when the runner does not recover."""
         self._broken_steps += 1
-        log.error("step_failed", in_a_row=self._broken_steps, exc_info=True)
+        log.error("step_failed", in_a_row=self._broken_steps, exc_info=error)
         for batch in batches:
             for sequence in batch.sequences:
                 if sequence.status in (Status.WAITING, Status.RUNNING):
                     self._fail(sequence.request, _internal(sequence.request.rid))
         if self._broken_steps >= MAX_BROKEN_STEPS:
-            raise RuntimeError(f"{self._broken_steps} steps in a row failed in the runner")
+            raise RuntimeError(f"{self._broken_steps} steps in a row failed") from error
 
 
 def _internal(rid: str) -> InternalError:

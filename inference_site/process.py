@@ -36,6 +36,11 @@ def spawn(
     )
 
 
+def environment(*, without: Sequence[str] = (), **more: str) -> dict[str, str]:
+    """This process's environment for a child, less the names it must not see."""
+    return {name: text for name, text in os.environ.items() if name not in without} | more
+
+
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send a signal to a child that may have ended already."""
     if process.poll() is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.models.services import option_text
-from inference_site.process import spawn, stop
+from inference_site.process import environment, spawn, stop
 
 LOG_TAIL_BYTES = 16 * 1024
 LOG_KEEP_BYTES = 8 * 1024 * 1024
@@ -88,7 +88,7 @@ class EngineChild:
 def engine_start(spec: EngineSpec, *, instance_id: int, generation: int, now: float) -> EngineChild:
     spec.log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _shorten(spec.log_path)
-    env = {name: value for name, value in os.environ.items() if name not in SECRET_NAMES}
+    env = environment(without=SECRET_NAMES)
     with spec.log_path.open("ab") as log_file:
         process = spawn(spec.argv(), env=env, stdout=log_file, stderr=subprocess.STDOUT)
     return EngineChild(spec, instance_id, generation, process, started_at=now)

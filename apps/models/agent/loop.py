@@ -67,7 +67,6 @@ class Agent:
     settings: AgentSettings
     client: redis.Redis
     clock: Callable[[], float]
-    wake_judge: Callable[[redis.Redis], None]
     children: dict[int, EngineChild] = field(default_factory=dict)
     failures: dict[int, Failures] = field(default_factory=dict)
     noted_at: float = float("-inf")
@@ -210,8 +209,7 @@ class Agent:
             beat = self._beat(child)
             if beat is not None and beat.state == EngineState.FAILED:
                 child.last_words = (beat.cause, beat.fix)
-            self.client.delete(redis_keys.engine_beat(child.spec.engine_id))
-            self.wake_judge(self.client)
+            self._tell_judge(child.spec.engine_id)
             del self.children[pk]
             if child.stopping:
                 writes.instance_move(pk=pk, was=REAPED, to=State.UNLOADED, pid=0)
@@ -229,6 +227,13 @@ class Agent:
             "engine_failed",
             extra={"model": model, "cause": cause, "fix": fix, "next_start_s": round(delay, 1)},
         )
+
+    def _tell_judge(self, engine_id: str) -> None:
+        """Its requests are judged now instead of when the heartbeat expires."""
+        with self.client.pipeline(transaction=True) as both:
+            both.delete(redis_keys.engine_beat(engine_id))
+            both.rpush(redis_keys.JUDGE_WAKE, engine_id)
+            both.execute()
 
     def _kill_sick(self, child: EngineChild, cause: str) -> None:
         child.last_words = (cause, f"It was killed and starts anew. Log: {child.spec.log_path}")

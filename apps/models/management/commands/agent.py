@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand
 
 from apps.models.agent.loop import Agent, AgentSettings
 from apps.models.agent.run import run
-from apps.usage.judge import wake_judge
 from inference_site.config import internal_settings
 from inference_site.redis import redis_url
 
@@ -36,6 +35,5 @@ class Command(BaseCommand):
             ),
             client=redis.Redis.from_url(url, socket_connect_timeout=2),
             clock=time.monotonic,
-            wake_judge=wake_judge,
         )
         run(agent)

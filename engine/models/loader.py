@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.kernels import cpu
 from engine.kernels.packed_gemm import PackedWeight, pack
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoder import LayerWeights, ModelWeights
@@ -91,8 +93,7 @@ class WeightLoader:
         self._spec, self._source, self._dtype = spec, source, dtype
         self._device = torch.device("cpu")
         self._on_bytes, self._done = on_bytes, 0
-        width = torch.empty(0, dtype=dtype).element_size()
-        self._total = sum(_count(shape) for shape in tensor_shapes(spec).values()) * width
+        self._total = sum(map(math.prod, tensor_shapes(spec).values())) * dtype.itemsize
 
     def load(self) -> ModelWeights:
         embed = self._read(_EMBED)
@@ -130,8 +131,10 @@ class WeightLoader:
         return tensor
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
+
+def weight_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
+    """Memory the loaded weights will take on a CPU, the table of embeddings included."""
+    count = sum(map(math.prod, tensor_shapes(spec).values()))
+    head = spec.vocab_size * spec.hidden  # tied: held as a table and packed
+    packed_width = dtype.itemsize if dtype == torch.bfloat16 and cpu.library() else 4
+    return (count - head) * packed_width + head * (dtype.itemsize + packed_width * spec.tied)

@@ -36,6 +36,20 @@ def read_spec(folder: Path) -> ModelSpec:
     return parse_spec(config)
 
 
+def read_eos_ids(folder: Path) -> frozenset[int]:
+    """EOS ids of generation_config.json, which may name more than config.json does."""
+    try:
+        config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+        return id_set(config.get("eos_token_id"))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EngineStartError(
+            f"{folder}/generation_config.json cannot be read: {error}.",
+            "Download the checkpoint again.",
+        ) from None
+
+
 def parse_spec(config: Config) -> ModelSpec:
     """`ModelSpec` of one parsed config.json. Raises `EngineStartError` for what we cannot compute."""
     names = config.get("architectures") or []

@@ -11,7 +11,9 @@ from ctypes import c_float, c_int64, c_void_p
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ _SIGNATURES = {
     "pagoda_rope_cache": [c_void_p] * 8 + [c_int64] * 5 + [c_float, c_int64],
     "pagoda_attention": [c_void_p] * 7 + [c_int64] * 8 + [c_float, c_int64],
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
+    "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
 }
 
 
@@ -162,6 +165,20 @@ class CpuLibrary:
         """[S] int64; -1 marks a row that holds a NaN."""
         out_S = torch.empty(logits_SV.shape[0], dtype=torch.int64)
         self._short.pagoda_argmax(logits_SV.data_ptr(), out_S.data_ptr(), *logits_SV.shape)
+        return out_S
+
+    def sample_gumbel(
+        self, logits_SV: Tensor, seeds_S: NDArray[np.uint64], positions_S: NDArray[np.int64]
+    ) -> Tensor:
+        """[S] int64; -1 where no token is possible."""
+        out_S = torch.empty(logits_SV.shape[0], dtype=torch.int64)
+        self._short.pagoda_gumbel(
+            logits_SV.data_ptr(),
+            seeds_S.ctypes.data,
+            positions_S.ctypes.data,
+            out_S.data_ptr(),
+            *logits_SV.shape,
+        )
         return out_S
 
 

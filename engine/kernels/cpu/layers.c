@@ -1,4 +1,4 @@
-/* Element-wise ops of a layer: add_norm.py, gated_activation.py, rope_cache.py, and argmax. */
+/* Element-wise ops of a layer: add_norm.py, gated_activation.py, rope_cache.py. */
 #include <math.h>
 
 #include "threads.h"
@@ -123,48 +123,4 @@ EXPORT void pagoda_rope_cache(float *qkv, const float *cos, const float *sin, co
     RopeCache a = {qkv, cos, sin, q_norm, k_norm, keys, values, slots,
                    q_heads, kv_heads, dim, block, eps, (int)is_bf16};
     parallel(tokens, rope_tokens, &a);
-}
-
-typedef struct {
-    const float *logits;
-    int64_t *out;
-    int64_t width;
-} Argmax;
-
-/* First index of the largest value; -1 if the row holds a NaN. */
-static void argmax_rows(void *arg, int64_t from, int64_t to) {
-    const Argmax *a = arg;
-    for (int64_t t = from; t < to; t++) {
-        const float *x = a->logits + t * a->width;
-        float best = x[0];
-        vec high = splat(best), odd = {0};
-        int64_t i = 0;
-        for (; i + LANES <= a->width; i += LANES) {
-            vec v = load(x + i);
-            high = pick(v > high, v, high);
-            odd += v * 0.0f; /* NaN or infinity leaves a mark */
-        }
-        best = largest(high);
-        int marked = sum(odd) != 0.0f;
-        for (; i < a->width; i++) {
-            best = x[i] > best ? x[i] : best;
-            marked |= x[i] != x[i];
-        }
-        if (marked || best != best) {
-            int64_t bad = 0;
-            for (int64_t j = 0; j < a->width; j++) bad += x[j] != x[j];
-            if (bad) {
-                a->out[t] = -1;
-                continue;
-            }
-        }
-        int64_t at = 0;
-        while (x[at] != best) at++;
-        a->out[t] = at;
-    }
-}
-
-EXPORT void pagoda_argmax(const float *logits, int64_t *out, int64_t rows, int64_t width) {
-    Argmax a = {logits, out, width};
-    parallel(rows, argmax_rows, &a);
 }

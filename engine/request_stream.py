@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine import errors, scripts
+from engine import scripts
 from engine.errors import EngineLost, InternalError, Overloaded, PagodaError
-from engine.messages import Bill, Counts, Delta, ErrorInfo, EventKind, Finish, QueueBody
+from engine.messages import Bill, Counts, Delta, EventKind, Finish, QueueBody
 from engine.script_queue import RedisAway
+from engine.wire_errors import rebuild
 
 if TYPE_CHECKING:
     from engine.client import LimitLeft
@@ -227,16 +228,6 @@ class RequestStream:
         self._post(scripts.terminal(ending))
         self._ended = True
         self.fail(EngineLost("The engine died while it was answering."))
-
-
-def rebuild(info: ErrorInfo | None) -> PagodaError:
-    """The error an engine sent, by class name; anything unknown is an internal error."""
-    kind = getattr(errors, info.kind, None) if info is not None else None
-    if info is None or not isinstance(kind, type) or not issubclass(kind, PagodaError):
-        return InternalError("The engine refused the request without a reason.")
-    if kind is errors.EngineStartError:
-        return InternalError(info.message)
-    return kind(info.message, param=info.param, retry_after_s=info.retry_after_s)
 
 
 def _cost(delta: Delta) -> int:

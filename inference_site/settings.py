@@ -48,7 +48,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "django_celery_beat",
     "axes",
     "csp",
     "apps.models.apps.CatalogConfig",
@@ -134,7 +133,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = PAGODA.home / "static"
 STATICFILES_DIRS = [PROJECT_ROOT / "inference_site" / "static"]
 WHITENOISE_USE_FINDERS = True  # files come from the installed packages; no collectstatic step
 WHITENOISE_AUTOREFRESH = False

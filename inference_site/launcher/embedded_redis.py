@@ -42,6 +42,7 @@ class EmbeddedRedis:
             "maxmemory-policy": "noeviction",
             "databases": "2",  # 0 is ours, 1 is Celery's
             "loglevel": "warning",
+            "logfile": str(self.data / "redis.log"),
         }
         return [self.binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from socket import socket
@@ -65,6 +66,7 @@ def _settings(options: ServeOptions) -> ServerSettings:
 
 
 def _run(options: ServeOptions, settings: ServerSettings) -> int:
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         if not options.only_web:
@@ -81,7 +83,8 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
                 _start_redis(children, embedded)
             model = "" if options.only_web else _prepare(options, settings)
             _start(children, options, settings, listener)
-            startup = Startup(settings, find_redis(server_settings()), model, options.only_web, say)
+            url = find_redis(server_settings())
+            startup = Startup(settings, url, model, options.only_web, say, began)
             return _supervise(children, signals, startup)
         finally:
             listener.close()  # no process accepts from here on: clients get a refusal at once

@@ -30,6 +30,7 @@ class Startup:
         model: str,
         only_web: bool,
         say: Callable[[str], None],
+        began: float,
     ) -> None:
         self.running = True
         self._settings = settings
@@ -37,8 +38,8 @@ class Startup:
         self._model = model
         self._path = "/readyz" if only_web else "/health"
         self._say = say
-        self._began = time.monotonic()
-        self._said, self._said_at = "", self._began
+        self._began = began
+        self._said, self._said_at = "", began
         if model:
             self._client.hdel(redis_keys.AGENT_FAILED, model)
 

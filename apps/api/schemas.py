@@ -69,7 +69,7 @@ def _logit_bias(value: Any) -> dict[int, float]:
 
 
 class Schema(BaseModel):
-    """Strict types (no bool for a number, no "5" for 5); unknown fields are reported, not refused."""
+    """Strict types (no bool for a number, no "5" for 5); unknown fields are only reported."""
 
     model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
 
@@ -179,7 +179,7 @@ class CompletionBody(GenerationBody):
         """The prompts as token ids (only when `texts()` is None)."""
         assert isinstance(self.prompt, list)
         if isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]
+            return [self.prompt]
         return self.prompt  # type: ignore[return-value]
 
 
@@ -312,11 +312,11 @@ def _check_common(body: GenerationBody) -> None:
     """What does not depend on the model. Raises `InvalidRequest`."""
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' needs stream: true.", param="stream_options")
-    if body.stream_options is not None and body.stream_options.continuous_usage_stats:
-        if not body.stream_options.include_usage:
-            raise InvalidRequest(
-                "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
-            )
+    options = body.stream_options
+    if options is not None and options.continuous_usage_stats and not options.include_usage:
+        raise InvalidRequest(
+            "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
+        )
     if body.stream and body.prompt_logprobs is not None:
         raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
 

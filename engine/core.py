@@ -217,24 +217,28 @@ class EngineCore:
                 self._fail(sequence.request, error)
                 continue
             if sequence.status is Status.RUNNING:
-                self._advance(sequence, positions[i], sizes[i], result)
+                self._advance(sequence, positions[i], sizes[i])
+            if positions[i] < sequence.prompt_len:
+                self._prompt_part(sequence, int(plan.rows[i]), positions[i], sizes[i], result)
             if samples[i]:
                 self._token(sequence, tokens[i], result, int(plan.rows[i]), now_s)
             elif sequence.max_len == sequence.prompt_len == sequence.computed:
                 self._choice(sequence, ChoiceDelta(sequence.index, [], finish=Finish.LENGTH))
 
-    def _advance(self, sequence: Sequence, position: int, size: int, result: StepResult) -> None:
-        """Confirm computed tokens: register full blocks, score the prompt, let siblings come."""
+    def _advance(self, sequence: Sequence, position: int, size: int) -> None:
+        """Confirm computed tokens, and make blocks that are full now findable."""
         computed = sequence.computed = position + size
         if computed % self.runner.block_size < size:
             self._cache.commit(sequence.cache, sequence.tokens, computed)
-        if position >= sequence.prompt_len:
-            return
+
+    def _prompt_part(
+        self, sequence: Sequence, row: int, position: int, size: int, result: StepResult
+    ) -> None:
+        """Score a part of the prompt; at the prompt's end let its siblings come."""
         request, family = sequence.request, sequence.family
         if sequence.params.prompt_logprobs is not None and request.num_unscored:
-            scores = result.prompt_logprobs.get(sequence.row, [])
-            gather_prompt_logprobs(sequence, position, scores)
-        if computed >= sequence.prompt_len and sequence.is_leader and not family.prefilled:
+            gather_prompt_logprobs(sequence, position, result.prompt_logprobs.get(row, []))
+        if position + size >= sequence.prompt_len and sequence.is_leader and not family.prefilled:
             request.num_unscored -= request.prompt_logprobs is not None
             self._scheduler.prompt_computed(family)
 

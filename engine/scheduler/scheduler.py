@@ -104,13 +104,15 @@ class Scheduler:
         sequence.status = status
 
     def prompt_computed(self, family: Family) -> None:
-        """The leader's prompt has its KV: keep it, and let the siblings come."""
+        """The leader's prompt has its KV: keep it, and let the siblings come.
+
+        A leader that was preempted meanwhile has nothing to keep; they use the prefix cache.
+        """
         leader, *siblings = family.members
         family.prefilled = True
-        if not siblings:
-            return
-        family.held = self.cache.hold(leader.cache, leader.prompt_len)
-        self._holding.append(family)
+        if siblings and leader.status is Status.RUNNING:
+            family.held = self.cache.hold(leader.cache, leader.prompt_len)
+            self._holding.append(family)
         for sibling in siblings:
             self._queue.push(sibling)
 

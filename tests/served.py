@@ -1,4 +1,4 @@
-"""A real `pagoda serve` for end-to-end tests: start it, ask it, look inside it, kill parts of it."""
+"""A real `pagoda serve` for end-to-end tests: start it, ask it, look inside, kill parts of it."""
 
 from __future__ import annotations
 

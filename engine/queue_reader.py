@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from redis.exceptions import RedisError, ResponseError
@@ -34,7 +35,7 @@ ALIVE_FOR_S = 1.0  # a web process seen alive is not asked for again so soon
 
 
 class QueueReader:
-    """Reads while `accepting`; unreadable, late and ownerless entries end without costing a step."""
+    """Reads while `accepting`. Unreadable, late and ownerless entries end without a step."""
 
     def __init__(
         self,
@@ -101,7 +102,8 @@ class QueueReader:
 
     def _read_new(self) -> None:
         credit = self._loop.credit() if self.accepting else 0
-        wanted = dict.fromkeys([*self._queues, self._control] if credit else [self._control], ">")
+        names = [*self._queues, self._control] if credit else [self._control]
+        wanted: dict[Any, Any] = dict.fromkeys(names, ">")
         reply = self._link.client.xreadgroup(
             redis_keys.QUEUE_GROUP,
             self._engine,
@@ -156,12 +158,11 @@ class QueueReader:
         for web in unsure:
             pipeline.exists(redis_keys.web_beat(web))
         alive = pipeline.execute()
-        self._seen_webs.update(
-            {web: now for web, there in zip(unsure, alive, strict=True) if there}
-        )
+        there = dict(zip(unsure, alive, strict=True))
+        self._seen_webs.update({web: now for web in unsure if there[web]})
         if len(self._seen_webs) > 1000:
             self._seen_webs.clear()
-        return {web for web, there in zip(unsure, alive, strict=True) if not there}
+        return {web for web in unsure if not there[web]}
 
     def _obey(self, entries: list[streams.Entry]) -> None:
         for sid, fields in entries:

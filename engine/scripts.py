@@ -181,11 +181,12 @@ def text(value: Any) -> str:
 
 def run(client: redis.Redis, call: Call) -> Any:
     """Send one call; loads the script when Redis does not know it."""
+    send: Any = client.execute_command
     try:
-        return client.execute_command(*call.command())
+        return send(*call.command())
     except redis.exceptions.NoScriptError:
         client.script_load(call.script.text)
-        return client.execute_command(*call.command())
+        return send(*call.command())
 
 
 async def run_all_async(client: redis.asyncio.Redis, calls: Sequence[Call]) -> list[Any]:

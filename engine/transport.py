@@ -14,7 +14,9 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -177,7 +179,7 @@ class Transport:
             batch, last = self._gather()
             outgoing = self._sort(batch)
             if outgoing.frames or outgoing.ends:
-                self._retry(lambda out=outgoing: self._send(out))  # type: ignore[misc]
+                self._retry(partial(self._send, outgoing))
                 for live, _ in outgoing.ends:
                     self.live.end(live)
             if time.monotonic() >= self._next_beat:
@@ -190,7 +192,7 @@ class Transport:
             if last:
                 return
 
-    def _retry(self, work: Any) -> None:
+    def _retry(self, work: Callable[[], None]) -> None:
         """Do `work` until Redis took it. Frames are numbered and terminals count once, so
         sending a pipeline twice does no harm."""
         while True:
@@ -242,7 +244,7 @@ class Transport:
         return outgoing
 
     def _send(self, outgoing: _Outgoing) -> None:
-        pipeline = self._link.client.pipeline(transaction=False)
+        pipeline: Any = self._link.client.pipeline(transaction=False)
         for web, deltas in outgoing.frames.items():
             pipeline.xadd(redis_keys.reply(web), {"f": self._frame(deltas)}, maxlen=REPLY_MAXLEN)
         for live, delta in outgoing.ends:

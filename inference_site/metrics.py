@@ -7,6 +7,7 @@ multiprocess mode (the launcher sets PROMETHEUS_MULTIPROC_DIR). Labels hold regi
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from apps.models.health import App, EngineWatch, Scope
 from engine.errors import PagodaError
 from engine.messages import EngineBeat, EngineState
 
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 REQUESTS = Counter("pagoda_http_requests", "Responses by route and status.", ["route", "status"])
 SECONDS = Histogram("pagoda_http_request_seconds", "Time to the end of a response.", ["route"])
@@ -155,7 +157,11 @@ def exposition(beats: Iterable[EngineBeat]) -> bytes:
     """The whole page."""
     registry = CollectorRegistry()
     registry.register(HeartbeatCollector(beats))
-    MultiProcessCollector(registry)
+    if MULTIPROCESS_DIR in os.environ:
+        MultiProcessCollector(registry)
+    else:  # one process without the launcher: its own figures are all there are
+        for family in (REQUESTS, SECONDS):
+            registry.register(family)
     page: bytes = generate_latest(registry)
     return page
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management import call_command
@@ -26,6 +26,8 @@ class Command(BaseCommand):
     """Idempotent: a second run changes nothing and costs a few queries."""
 
     help = "Bring the database to what serve needs: tables, first key and login, the model."
+
+    requires_system_checks: ClassVar[list[str]] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--model", default="", help="folder or hub id")

@@ -252,6 +252,26 @@ class ChatBody(GenerationBody):
         return params
 
 
+class TokenizeBody(Schema):
+    """POST /tokenize: `prompt` or `messages`."""
+
+    model: Annotated[str, Field(max_length=256)] | None = None
+    prompt: Text | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=2048)] | None = None
+    add_special_tokens: bool | None = None  # default: true for a prompt, false for messages
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    return_token_strs: bool = False
+
+
+class DetokenizeBody(Schema):
+    """POST /detokenize."""
+
+    model: Annotated[str, Field(max_length=256)] | None = None
+    tokens: list[Int]
+
+
 COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
 CHAT_KNOWN = frozenset(ChatBody.model_fields) | refusals.CHAT.keys()
 FIELD_NAMES = frozenset().union(

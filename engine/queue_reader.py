@@ -31,6 +31,7 @@ from engine.step_loop import StepLoop
 log = structlog.get_logger()
 IDLE_BLOCK_MS = 1000
 FULL_BLOCK_MS = 25  # without credit only control messages are read; look again soon
+STUCK_MS = 5000
 ALIVE_FOR_S = 1.0  # a web process seen alive is not asked for again so soon
 
 
@@ -101,7 +102,8 @@ class QueueReader:
             self._take(streams.by_stream(reply).get(queue, []))
 
     def _read_new(self) -> None:
-        credit = self._loop.credit() if self.accepting else 0
+        stuck = self._loop.age_ms() > STUCK_MS  # a hung loop must not swallow second attempts
+        credit = self._loop.credit() if self.accepting and not stuck else 0
         names = [*self._queues, self._control] if credit else [self._control]
         wanted: dict[Any, Any] = dict.fromkeys(names, ">")
         reply = self._link.client.xreadgroup(

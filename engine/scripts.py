@@ -112,6 +112,7 @@ def admit(args: AdmitArgs, queue: str, body: QueueBody, bill: Bill, clock: str =
         redis_keys.CATALOG_EPOCH,
         redis_keys.EPOCH,
         redis_keys.queue_bytes(queue),
+        redis_keys.HOLDS,
     )
     return Call(script("admit"), keys, (_packer.encode(args), pack(body), pack(bill), clock))
 
@@ -128,6 +129,9 @@ def cancel(rid: str, control: Control, finish: Finish, error: str = "", clock: s
     return Call(script("cancel"), keys, (rid, CONTROL_PREFIX, pack(control), finish, error, clock))
 
 
+Who = Literal["owner", "lost", "any"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a request ends; see terminal.lua for who may end what."""
@@ -136,7 +140,7 @@ class Ending:
     attempt: int
     web: str
     finish: Finish
-    who: Literal["owner", "lost", "any"]
+    who: Who
     sid: str = ""
     engine: str = ""
     error: str = ""
@@ -172,6 +176,10 @@ def judge(
     )
     args = (rid, attempt, redis_keys.QUEUE_GROUP, sid, engine, frame, clock)
     return Call(script("judge"), keys, args)
+
+
+def heal() -> Call:
+    return Call(script("heal"), (redis_keys.OPEN, redis_keys.HOLDS), ())
 
 
 def text(value: Any) -> str:

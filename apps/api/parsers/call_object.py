@@ -41,7 +41,9 @@ class CallObject:
         if self._name is None:
             raise Malformed
         yield from source.expect("}")
-        if not self._told:
+        if self._told:
+            self._parser.past_call()
+        else:
             self._parser.whole(self._name, "{}")
 
     def _member(self) -> Steps[None]:

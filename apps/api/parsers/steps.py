@@ -161,6 +161,10 @@ class ToolSteps(StepParser):
         self.calls_told += 1
         self._open = False
         self._after_call = True
+        self.past_call()
+
+    def past_call(self) -> None:
+        """What was taken so far belongs to complete calls: it is no content if the rest fails."""
         self.source.untap(self._keep)
         self._raw.clear()
         self.source.tap(self._keep)

@@ -110,8 +110,8 @@ def _amounts(record: UsageRecord) -> Iterable[tuple[str, int]]:
     for name in SUMMED:
         yield name, getattr(record, name)
     yield columns("total")[bucket(record.total_ms)], 1
-    if record.ttft_ms:
+    if record.completion_tokens:
         yield columns("ttft")[bucket(record.ttft_ms)], 1
-    if record.ttft_ms and record.completion_tokens > 1:
+    if record.completion_tokens > 1:
         gap_ms = (record.total_ms - record.ttft_ms) / (record.completion_tokens - 1)
         yield columns("itl")[bucket(gap_ms)], 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from apps.api import management, views
+from apps.api import management_views as management
+from apps.api import views
 
 urlpatterns = [
     path("v1/models", views.ModelList.as_view()),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 
 from inference_site.config import server_settings
+from inference_site.admin_menu import unfold_config
 from inference_site.logs import logging_config
 from inference_site.paths import PROJECT_ROOT
 from inference_site.secrets import load_secrets
@@ -126,6 +127,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
 AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False  # its tables are no one's daily work
 LOGIN_URL = "admin:login"
 
 LANGUAGE_CODE = "en-us"
@@ -186,10 +188,4 @@ SPECTACULAR_SETTINGS = {
 }
 
 LOGGING = logging_config(PAGODA)
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "Pagoda",
-    "SITE_HEADER": "Pagoda",
-    "SITE_SUBHEADER": "Inference service",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = unfold_config()

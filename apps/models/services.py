@@ -221,8 +221,13 @@ def _check(model: ServedModel) -> None:
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidRequest(f"{field}: {messages[0]}", param=field) from None
-    taken = {model.name, *model.aliases}
-    for other in ServedModel.objects.exclude(pk=model.pk).only("name", "aliases"):
+    names_free(model.aliases, name=model.name, pk=model.pk)
+
+
+def names_free(aliases: Sequence[str], *, name: str, pk: int | None) -> None:
+    """Raise `InvalidRequest` if another model already has one of these names. One query."""
+    taken = {name, *aliases}
+    for other in ServedModel.objects.exclude(pk=pk).only("name", "aliases"):
         if clash := taken & {other.name, *other.aliases}:
             raise InvalidRequest(
                 f"The name {sorted(clash)[0]!r} belongs to the model {other.name!r}.", param="name"

@@ -19,6 +19,7 @@ from apps.models.models import EngineInstance, ServedModel, State
 from apps.models.selectors import instances_listed
 from apps.models.services import epoch_publish, model_facts_set
 from apps.models.sources import SourceMissing, local_folder
+from apps.usage.services import judge_wake
 from engine import redis_keys
 from engine.messages import EngineBeat, EngineState, WireMismatch, unpack
 from inference_site.process import how_it_ended
@@ -209,7 +210,7 @@ class Agent:
             beat = self._beat(child)
             if beat is not None and beat.state == EngineState.FAILED:
                 child.last_words = (beat.cause, beat.fix)
-            self._tell_judge(child.spec.engine_id)
+            judge_wake(client=self.client, engine_id=child.spec.engine_id)
             del self.children[pk]
             if child.stopping:
                 writes.instance_move(pk=pk, was=REAPED, to=State.UNLOADED, pid=0)
@@ -227,13 +228,6 @@ class Agent:
             "engine_failed",
             extra={"model": model, "cause": cause, "fix": fix, "next_start_s": round(delay, 1)},
         )
-
-    def _tell_judge(self, engine_id: str) -> None:
-        """Its requests are judged now instead of when the heartbeat expires."""
-        with self.client.pipeline(transaction=True) as both:
-            both.delete(redis_keys.engine_beat(engine_id))
-            both.rpush(redis_keys.JUDGE_WAKE, engine_id)
-            both.execute()
 
     def _kill_sick(self, child: EngineChild, cause: str) -> None:
         child.last_words = (cause, f"It was killed and starts anew. Log: {child.spec.log_path}")

@@ -86,7 +86,8 @@ for _, rule in ipairs(a.rules) do
   elseif kind == 'slots' then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
     redis.call('ZADD', key, a.deadline, a.rid)
-    redis.call('PEXPIREAT', key, math.max(a.deadline, now) + WINDOW_MS)
+    local life = math.max(redis.call('PTTL', key), a.deadline - now + WINDOW_MS)
+    redis.call('PEXPIRE', key, life)
   else
     add(key2, a.reserve)
     redis.call('SADD', KEYS[9], key2)

@@ -222,11 +222,14 @@ class Message(Schema):
 
     def for_template(self) -> dict[str, Any]:
         """The plain form templates expect: content is one string, developer speaks as system."""
-        message = self.model_dump(exclude_none=True)
-        message["role"] = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, list):
-            message["content"] = "".join(part.text or part.refusal or "" for part in self.content)
-        message.setdefault("content", "")
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text or part.refusal or "" for part in content)
+        role = "system" if self.role == "developer" else self.role
+        message: dict[str, Any] = {"role": role, "content": content or ""}
+        for name in ("name", "tool_calls", "tool_call_id", "reasoning"):
+            if (value := getattr(self, name)) is not None:
+                message[name] = value
         return message
 
 

@@ -6,6 +6,7 @@ from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InvalidRequest
 from engine.llm import LLM
+from engine.offline_options import config_from
 from engine.sampling_params import SamplingParams
 from tests.unit.engine.fakes import FakeRunner, expected
 from tests.unit.engine.texts import EOS, byte_tokenizer
@@ -184,9 +185,10 @@ def test_an_unknown_option_names_its_nearest():
         LLM("model", max_modellen=100)
 
 
-def test_options_of_other_engines_warn_once_and_do_nothing(tmp_path):
-    with pytest.warns(UserWarning, match="swap_space"), pytest.raises(EngineStartError):
-        LLM(str(tmp_path), swap_space=4, trust_remote_code=True)
+def test_options_of_other_engines_warn_once_and_do_nothing():
+    with pytest.warns(UserWarning, match="swap_space"):
+        config_from("model", {"swap_space": 4, "trust_remote_code": True})
+    assert config_from("model", {"swap_space": 4}) == EngineConfig(model="model")
 
 
 @pytest.mark.parametrize("option", [{"tensor_parallel_size": 2}, {"quantization": "awq"}])

@@ -145,7 +145,11 @@ def start_stack(redis_url: str, *engine_flags: str, environ: dict[str, str] | No
     }
     arguments = [str(folder / "model"), str(vocab), str(CONTEXT)]
     prepared = subprocess.run(
-        [sys.executable, "-c", PREPARE, *arguments], env=env, cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", PREPARE, *arguments],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     if prepared.returncode:
         raise RuntimeError(prepared.stderr)

@@ -128,6 +128,11 @@ class EngineCore:
     def max_model_len(self) -> int:
         return self.runner.max_model_len
 
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that the KV cache holds in all."""
+        return self._cache.capacity_tokens
+
     def submit(self, body: QueueBody) -> None:
         known = self._requests.get(body.rid)
         if known is not None and known.body.attempt >= body.attempt:

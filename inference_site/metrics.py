@@ -83,7 +83,9 @@ class HeartbeatCollector:
         )
         for beat in self._beats:
             for state in EngineState:
-                family.add_metric([beat.model, beat.engine, state.value], float(beat.state == state))
+                family.add_metric(
+                    [beat.model, beat.engine, state.value], float(beat.state == state)
+                )
         return family
 
 

@@ -61,7 +61,9 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             return (about,)
         return (about, ("State", {"fields": self.readonly_fields}))
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> tuple[str, ...]:
         return self.readonly_fields if obj is None else ("owner", *self.readonly_fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -92,7 +92,9 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
         rows: QuerySet[ServedModel] = super().get_queryset(request)
         return rows.prefetch_related("instances")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> tuple[str, ...]:
         return self.readonly_fields if obj is None else ("name", *self.readonly_fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -146,7 +148,16 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
 
 @admin.register(EngineInstance)
 class EngineInstanceAdmin(ReadOnlyAdmin):
-    list_display = ("engine_id", "model", "replica", "host", "shown_state", "since", "pid", "restarts")
+    list_display = (
+        "engine_id",
+        "model",
+        "replica",
+        "host",
+        "shown_state",
+        "since",
+        "pid",
+        "restarts",
+    )
     list_filter = ("state",)
     list_select_related = ("model", "host")
     fields = (

@@ -44,7 +44,10 @@ class EmbeddedRedis:
             "loglevel": "warning",
             "logfile": str(self.data / "redis.log"),
         }
-        return [self.binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return [
+            self.binary,
+            *(word for name, value in options.items() for word in (f"--{name}", value)),
+        ]
 
     def wait_until_ready(self) -> None:
         """Raises `SettingError` if it does not answer in time."""

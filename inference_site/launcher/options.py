@@ -85,7 +85,9 @@ def _build_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("model", nargs="?", help="folder or hub id of a checkpoint; default: the demo")
+    parser.add_argument(
+        "model", nargs="?", help="folder or hub id of a checkpoint; default: the demo"
+    )
     parser.add_argument("--model", dest="model_flag", help=argparse.SUPPRESS)
     parser.add_argument("--config", help="YAML file of these flags; the command line wins")
     parser.add_argument("--only", choices=("web",), help="only the web processes")

@@ -127,7 +127,9 @@ def _prepare_beside_agent(
     argv = module("inference_site", "agent")
     wait_end, our_end = os.pipe()
     try:
-        waiting = ChildSpec(name="agent", argv=(*argv, f"--wait-fd={wait_end}"), pass_fds=(wait_end,))
+        waiting = ChildSpec(
+            name="agent", argv=(*argv, f"--wait-fd={wait_end}"), pass_fds=(wait_end,)
+        )
         agent = children.add(waiting)
         agent.spec = ChildSpec(name="agent", argv=argv)  # a restart has nothing to wait for
         return _prepare(options, settings)
@@ -188,4 +190,3 @@ def _supervise(children: Children, signals: StopSignals, startup: Startup) -> in
         signals.wait(due_s)
     say("Stopping: running answers finish first. Press Ctrl-C again to stop at once.")
     return 0
-

@@ -61,7 +61,9 @@ class Startup:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(_reachable(self._settings) + self._path, timeout=2) as reply:
+            with urllib.request.urlopen(
+                _reachable(self._settings) + self._path, timeout=2
+            ) as reply:
                 return bool(reply.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -197,7 +197,9 @@ class Agent:
             facts = facts_of(child.spec.model_path, beat, generation_config=option)
             model_facts_set(model=row.model, facts=facts)
             writes.instance_move(pk=row.pk, was=[State.LOADING], to=State.READY, cause="", fix="")
-            log.info("engine_ready", extra={"model": row.model.name, "engine": child.spec.engine_id})
+            log.info(
+                "engine_ready", extra={"model": row.model.name, "engine": child.spec.engine_id}
+            )
         elif now - child.ready_at > STEADY_AFTER_S:
             self.failures.pop(row.pk, None)
 
@@ -256,5 +258,7 @@ class Agent:
 def _autopsy(child: EngineChild, code: int) -> tuple[str, str]:
     """Cause and fix of an end nobody announced."""
     words = last_line(child.spec.log_path) if code > 0 else ""
-    cause = f"The engine ended ({how_it_ended(code)})." + (f" Last log line: {words}" if words else "")
+    cause = f"The engine ended ({how_it_ended(code)})." + (
+        f" Last log line: {words}" if words else ""
+    )
     return cause, f"It starts again by itself. See the log {child.spec.log_path}."

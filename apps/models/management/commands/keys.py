@@ -33,7 +33,9 @@ class Command(BaseCommand):
         create = verbs.add_parser("create", help="make a key; its text is shown once")
         create.add_argument("name")
         create.add_argument("--owner", default="default", help="person or team (made if missing)")
-        create.add_argument("--scope", action="append", choices=Scope.values, help="default: inference")
+        create.add_argument(
+            "--scope", action="append", choices=Scope.values, help="default: inference"
+        )
         create.add_argument("--model", action="append", default=[], help="default: all models")
         for limit in ("rpm", "tpm", "parallel", "budget-tokens"):
             create.add_argument(f"--{limit}", type=int)

@@ -30,13 +30,11 @@ class CallObject:
     def read(self) -> Steps[None]:
         """Malformed when it is no call; the call is told as soon as name and arguments are."""
         source = self._source
-        yield from source.space()
-        yield from source.expect("{")
+        if not (yield from source.accept_mark("{")):
+            raise Malformed
         for _ in range(MEMBERS):
-            yield from source.space()
             yield from self._member()
-            yield from source.space()
-            if not (yield from source.accept(",")):
+            if not (yield from source.accept_mark(",")):
                 break
         if self._name is None:
             raise Malformed
@@ -49,9 +47,8 @@ class CallObject:
     def _member(self) -> Steps[None]:
         source = self._source
         key = yield from json_string(source)
-        yield from source.space()
-        yield from source.expect(":")
-        yield from source.space()
+        if not (yield from source.accept_mark(":")):
+            raise Malformed
         if key == "name" and self._name is None:
             yield from self._read_name()
         elif key in ARGUMENT_KEYS and not self._told and self._early is None:
@@ -125,8 +122,6 @@ def call_list(parser: ToolSteps) -> Steps[None]:
         return
     while True:
         yield from CallObject(parser).read()
-        yield from source.space()
-        if not (yield from source.accept(",")):
+        if not (yield from source.accept_mark(",")):
             break
-        yield from source.space()
     yield from source.expect("]")

@@ -9,144 +9,134 @@ from apps.api.parsers.source import Malformed, Source, Steps
 
 DEPTH = 64
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
-_DIGITS = "0123456789"
-_HEX = frozenset("0123456789abcdefABCDEF")
-_WORDS = {"t": "true", "f": "false", "n": "null"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CLOSER = {"{": "}", "[": "]"}
+_SIMPLE_STRING = re.compile(r'"[^"\\\x00-\x1f]*+"')
 
-# number state -> (characters that lead on, next state); RFC 8259 section 6
-_NUMBER: dict[str, tuple[tuple[str, str], ...]] = {
-    "minus": (("0", "zero"), ("123456789", "int")),
-    "zero": ((".", "dot"), ("eE", "e")),
-    "int": ((_DIGITS, "int"), (".", "dot"), ("eE", "e")),
-    "dot": ((_DIGITS, "fraction"),),
-    "fraction": ((_DIGITS, "fraction"), ("eE", "e")),
-    "e": (("+-", "sign"), (_DIGITS, "exponent")),
-    "sign": ((_DIGITS, "exponent"),),
-    "exponent": ((_DIGITS, "exponent"),),
+# Whole scalars with the comma after them are skipped at the speed of `re`. The quantifiers are
+# possessive (`*+`), so nothing is tried twice.
+_WS = r"[ \t\n\r]*+"
+_STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
+_NUMBER = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+_SCALAR = rf"(?:{_STRING}|{_NUMBER}|true|false|null|\{{{_WS}\}}|\[{_WS}\])"
+_ITEMS = re.compile(rf"(?:{_WS}{_SCALAR}{_WS},)*+")
+_MEMBERS = re.compile(rf"(?:{_WS}{_STRING}{_WS}:{_WS}{_SCALAR}{_WS},)*+")
+_RUNS = {  # state inside a list or object -> what may be skipped, and the state after it
+    "first_item": (_ITEMS, "item"),
+    "item": (_ITEMS, "item"),
+    "first_key": (_MEMBERS, "key"),
+    "key": (_MEMBERS, "key"),
+}
+
+_SPACE = re.compile(r"[ \t\n\r]*+")
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*+')
+
+
+def _on(chars: str, state: str) -> dict[str, str]:
+    return dict.fromkeys(chars, state)
+
+
+_DIGITS = "0123456789"
+_EXPONENT = _on("eE", "e")
+_VALUE = {
+    **{"{": "first_key", "[": "first_item", '"': "string", "-": "minus", "0": "zero"},
+    **_on("123456789", "int"),
+    **{"t": "~rue", "f": "~alse", "n": "~ull"},
+}
+_STRUCTURE = {
+    "value": _VALUE,
+    "item": _VALUE,
+    "first_item": _VALUE | {"]": "close"},
+    "key": {'"': "name"},
+    "first_key": {'"': "name", "}": "close"},
+    "colon": {":": "value"},
+    "after_item": {",": "item", "]": "close"},
+    "after_member": {",": "key", "}": "close"},
+}
+_NUMBERS = {
+    "minus": {"0": "zero"} | _on("123456789", "int"),
+    "zero": {".": "dot"} | _EXPONENT,
+    "int": _on(_DIGITS, "int") | {".": "dot"} | _EXPONENT,
+    "dot": _on(_DIGITS, "fraction"),
+    "fraction": _on(_DIGITS, "fraction") | _EXPONENT,
+    "e": _on("+-", "sign") | _on(_DIGITS, "exponent"),
+    "sign": _on(_DIGITS, "exponent"),
+    "exponent": _on(_DIGITS, "exponent"),
 }
 _NUMBER_MAY_END = frozenset(("zero", "int", "fraction", "exponent"))
+_WORDS = {
+    f"~{word[i:]}": {word[i]: f"~{word[i + 1 :]}" if word[i + 1 :] else "end"}
+    for word in ("true", "false", "null")
+    for i in range(1, len(word))
+}
+
+
+def _strings(state: str, after: str) -> dict[str, dict[str, str]]:
+    """A string's states; `after` is where its closing quote leads."""
+    hexes = {
+        f"{state}-u{left}": _on(
+            "0123456789abcdefABCDEF", f"{state}-u{left - 1}" if left > 1 else state
+        )
+        for left in (4, 3, 2, 1)
+    }
+    escape = _on('"\\/bfnrt', state) | {"u": f"{state}-u4"}
+    return {state: {'"': after, "\\": f"{state}-escape"}, f"{state}-escape": escape, **hexes}
+
+
+_MOVES = _STRUCTURE | _NUMBERS | _WORDS | _strings("string", "end") | _strings("name", "colon")
+_SKIPS = {**dict.fromkeys(_STRUCTURE, _SPACE), "string": _PLAIN, "name": _PLAIN}
+_OPENED = {"first_key": "after_member", "first_item": "after_item"}
 
 
 class JsonScanner:
-    """Says how far a text is one JSON value. A scalar number ends at the character after it."""
+    """Says how far a text is one JSON value. A number on its own ends at the character after it."""
 
     def __init__(self) -> None:
         self.done = False
         self.bad = False
-        self._stack: list[str] = []  # closers that are due
         self._state = "value"
-        self._in_key = False
-        self._left = ""  # of a word; four characters for the digits of an escape
+        self._stack: list[str] = []  # the state after a value of each open list or object
 
     def scan(self, text: str, pos: int) -> int:
         """Position after the last character that fits; sets `done` or `bad` there."""
         while pos < len(text) and not (self.done or self.bad):
-            if self._state == "string":
-                pos = self._string(text, pos)
-            elif self._state in _NUMBER:
-                pos += self._number(text[pos])
-            elif self._state == "word":
-                pos += self._word(text[pos])
-            elif self._state in ("escape", "hex"):
-                pos += self._escape(text[pos])
-            else:
-                pos = self._space_then_structure(text, pos)
+            state = self._state
+            run = _RUNS.get(state)
+            if run and (found := run[0].match(text, pos)) and found.end() > pos:
+                self._state, pos = run[1], found.end()
+                continue
+            if (skip := _SKIPS.get(state)) and (found := skip.match(text, pos)):
+                pos = found.end()
+                if pos == len(text):
+                    break
+            pos += self._take(text[pos])
         return pos
 
-    def _space_then_structure(self, text: str, pos: int) -> int:
-        found = _SPACE.match(text, pos)
-        pos = found.end() if found else pos
-        return pos + self._structure(text[pos]) if pos < len(text) else pos
-
-    def _structure(self, char: str) -> bool:
-        """A character between scalars; True when it fits."""
-        state = self._state
-        if state == "after" and char == ",":
-            self._state = "key" if self._stack[-1] == "}" else "value"
-        elif state in ("after", "first_value", "first_key") and char == self._stack[-1]:
+    def _take(self, char: str) -> bool:
+        """Go on with one character; False when it belongs to what follows, or to nothing."""
+        state = _MOVES[self._state].get(char)
+        if state == "end":
+            self._end_value()
+        elif state == "close":
             self._stack.pop()
             self._end_value()
-        elif state in ("key", "first_key") and char == '"':
-            self._state, self._in_key = "string", True
-        elif state == "colon" and char == ":":
-            self._state = "value"
-        elif state in ("value", "first_value"):
-            return self._begin_value(char)
-        else:
-            self.bad = True
-        return not self.bad
-
-    def _begin_value(self, char: str) -> bool:
-        if char in "{[" and len(self._stack) < DEPTH:
-            self._stack.append(_CLOSER[char])
-            self._state = "first_key" if char == "{" else "first_value"
-        elif char == '"':
-            self._state = "string"
-        elif char in _WORDS:
-            self._state, self._left = "word", _WORDS[char][1:]
-        elif char == "-":
-            self._state = "minus"
-        elif char in _DIGITS:
-            self._state = "zero" if char == "0" else "int"
-        else:
-            self.bad = True
-        return not self.bad
-
-    def _end_value(self) -> None:
-        self._state = "after"
-        self.done = not self._stack
-
-    def _string(self, text: str, pos: int) -> int:
-        found = _PLAIN.match(text, pos)
-        pos = found.end() if found else pos
-        if pos == len(text):
-            return pos
-        if text[pos] == "\\":
-            self._state = "escape"
-        elif text[pos] != '"':
-            self.bad = True
-            return pos
-        elif self._in_key:
-            self._state, self._in_key = "colon", False
-        else:
+        elif state is not None and (state not in _OPENED or self._open(state)):
+            self._state = state
+        elif state is None and self._state in _NUMBER_MAY_END:
             self._end_value()
-        return pos + 1
-
-    def _escape(self, char: str) -> bool:
-        if self._state == "hex" and char in _HEX:
-            self._left = self._left[1:]
-            self._state = "hex" if self._left else "string"
-        elif self._state == "escape" and char == "u":
-            self._state, self._left = "hex", "hhhh"
-        elif self._state == "escape" and char in '"\\/bfnrt':
-            self._state = "string"
-        else:
-            self.bad = True
-        return not self.bad
-
-    def _word(self, char: str) -> bool:
-        if char != self._left[0]:
-            self.bad = True
             return False
-        self._left = self._left[1:]
-        if not self._left:
-            self._end_value()
+        else:
+            self.bad = True
+        return not self.bad
+
+    def _open(self, state: str) -> bool:
+        if len(self._stack) == DEPTH:
+            return False
+        self._stack.append(_OPENED[state])
         return True
 
-    def _number(self, char: str) -> bool:
-        for chars, following in _NUMBER[self._state]:
-            if char in chars:
-                self._state = following
-                return True
-        if self._state in _NUMBER_MAY_END:
-            self._end_value()
-        else:
-            self.bad = True
-        return False
+    def _end_value(self) -> None:
+        self.done = not self._stack
+        self._state = self._stack[-1] if self._stack else "value"
 
 
 def json_value(source: Source) -> Steps[None]:
@@ -174,6 +164,8 @@ def json_captured(source: Source) -> Steps[str]:
 
 def json_string(source: Source) -> Steps[str]:
     """Take a JSON string and return what it says. Half of a surrogate pair is Malformed."""
+    if simple := source.accept_now(_SIMPLE_STRING):
+        return encodable(simple[1:-1])
     if (yield from source.peek()) != '"':
         raise Malformed
     return encodable(json.loads((yield from json_captured(source))))

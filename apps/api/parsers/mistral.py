@@ -23,7 +23,7 @@ _ID = re.compile(r"[a-zA-Z0-9]*")
 
 def new_mistral_id() -> str:
     """Mistral's templates refuse ids that are not nine letters and digits."""
-    return "".join(secrets.choice(LETTERS) for _ in range(ID_CHARS))
+    return "".join(LETTERS[byte % len(LETTERS)] for byte in secrets.token_bytes(ID_CHARS))
 
 
 class MistralParser(ToolSteps):

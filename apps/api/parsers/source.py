@@ -16,6 +16,7 @@ Steps: TypeAlias = Generator[None, None, T]
 Sink: TypeAlias = Callable[[str], object]
 
 SPACE = re.compile(r"\s*")
+_MARKS = {char: re.compile(rf"\s*{re.escape(char)}\s*") for char in "{}[]:,;"}
 
 
 class Malformed(Exception):
@@ -125,10 +126,31 @@ class Source:
 
     def accept(self, literal: str) -> Steps[bool]:
         """Take `literal` when the text goes on with it."""
-        found = yield from self.at(literal)
-        if found:
-            self.pos += len(literal)
-        return found
+        if not self.text.startswith(literal, self.pos) and not (yield from self.at(literal)):
+            return False
+        self.pos += len(literal)
+        return True
+
+    def accept_mark(self, char: str) -> Steps[bool]:
+        """Take one character with the white space before and after it, else only the former."""
+        quick = _MARKS[char].match(self.text, self.pos)
+        if quick and quick.end() < len(self.text):
+            self.pos = quick.end()
+            return True
+        if self.dry or self.text[self.pos].isspace():
+            yield from self.space()
+        if not (yield from self.accept(char)):
+            return False
+        yield from self.space()
+        return True
+
+    def accept_now(self, pattern: re.Pattern[str]) -> str:
+        """Take what matches in the text that is here; "" when it is not here yet or not so."""
+        found = pattern.match(self.text, self.pos)
+        if not found:
+            return ""
+        self.pos = found.end()
+        return found.group()
 
     def expect(self, literal: str) -> Steps[None]:
         """Take `literal`; Malformed when something else comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -29,24 +30,26 @@ SHREDS = [
     *('"', "'", '"""', "\\", "\\u00", ",", ";", ":", " ", "\n", "é", "<", "｜"),
 ]
 
-shreds = st.lists(st.sampled_from(SHREDS), max_size=30).map("".join)
-texts = st.one_of(shreds, st.text(max_size=60))
-
 
 @st.composite
 def cut(draw: st.DrawFn, text: str) -> list[str]:
-    places = draw(st.lists(st.integers(0, len(text)), max_size=12).map(sorted))
-    edges = [0, *places, len(text)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    places = draw(st.lists(st.integers(0, len(text)), max_size=6).map(sorted))
+    return [text[a:b] for a, b in pairwise([0, *places, len(text)])]
 
 
-@given(st.data())
-@settings(max_examples=400, deadline=None)
-def test_a_sample_says_the_same_in_any_chunks(data: st.DataObject):
-    tool, reasoning, sample = data.draw(st.sampled_from(CASES))
-    chunks = data.draw(cut(sample.text))
-    whole = pipeline(tool, reasoning, **sample.options).parse_whole(sample.text)
-    assert flow(pushed(pipeline(tool, reasoning, **sample.options), chunks)) == flow(whole)
+@st.composite
+def damaged(draw: st.DrawFn, text: str) -> str:
+    """The text with a few pieces replaced by markers, or only markers."""
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(text)))
+        gone = draw(st.sampled_from((0, 0, 1, 2, 5, 20)))
+        text = text[:start] + draw(st.sampled_from(SHREDS)) + text[start + gone :]
+    return text
+
+
+GARBAGE = st.one_of(
+    st.text(max_size=40), st.lists(st.sampled_from(SHREDS), max_size=20).map("".join)
+)
 
 
 @pytest.mark.parametrize(("tool", "reasoning", "sample"), CASES, ids=str)
@@ -56,31 +59,27 @@ def test_a_sample_says_the_same_letter_by_letter(tool, reasoning, sample):
     assert flow(letters) == flow(whole)
 
 
-@pytest.mark.parametrize(("tool", "reasoning"), KINDS, ids=str)
-@given(data=st.data())
-@settings(max_examples=60, deadline=None)
-def test_garbage_says_the_same_in_any_chunks(tool, reasoning, data: st.DataObject):
-    text = data.draw(texts)
+def checked(tool: str | None, reasoning: str | None, text: str, chunks: list[str]) -> None:
+    """What holds for every text and every way to cut it."""
     whole = pipeline(tool, reasoning).parse_whole(text)
-    assert flow(pushed(pipeline(tool, reasoning), data.draw(cut(text)))) == flow(whole)
-    assert flow(pushed(pipeline(tool, reasoning), text)) == flow(whole)
-
-
-@pytest.mark.parametrize(("tool", "reasoning"), KINDS, ids=str)
-@given(text=texts)
-@settings(max_examples=60, deadline=None)
-def test_complete_calls_have_an_object_and_one_start(tool, reasoning, text: str):
-    pieces = pipeline(tool, reasoning).parse_whole(text)
-    calls = collect(pieces).calls
-    assert all(isinstance(json.loads(call.arguments), dict) for call in calls)
-    starts = [piece for piece in pieces if isinstance(piece, CallStart)]
+    assert flow(pushed(pipeline(tool, reasoning), chunks)) == flow(whole)
+    message = collect(whole)
+    assert all(isinstance(json.loads(call.arguments), dict) for call in message.calls)
+    starts = [piece for piece in whole if isinstance(piece, CallStart)]
     assert [start.index for start in starts] == list(range(len(starts)))
-
-
-@pytest.mark.parametrize("tool", TOOL_SAMPLES)
-@given(text=texts)
-@settings(max_examples=60, deadline=None)
-def test_text_without_a_call_comes_through_as_written(tool, text: str):
-    message = collect(pipeline(tool, None).parse_whole(text))
-    if not message.calls:
+    if tool and not reasoning and not message.calls:
         assert message.content == text
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_sample_fails_no_parser_and_is_lost_nowhere(data: st.DataObject):
+    tool, reasoning, sample = data.draw(st.sampled_from(CASES))
+    text = data.draw(damaged(sample.text))
+    checked(tool, reasoning, text, data.draw(cut(text)))
+
+
+@given(st.sampled_from(KINDS), GARBAGE)
+@settings(max_examples=150, deadline=None)
+def test_garbage_fails_no_parser_and_is_lost_nowhere(kind, text: str):
+    checked(*kind, text, list(text))

@@ -63,8 +63,11 @@ class QueueReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """The thread ends with its current read (at most a second later)."""
+        """The thread ends with its current read; `join` waits for that."""
         self._stopping = True
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         recover = True

@@ -177,6 +177,7 @@ class RequestStream:
         self._unread_bytes += _cost(delta)
         if self._unread_bytes > BUFFER_BYTES:
             # A reader this slow is cut off: the handler leaves, which aborts in the engine.
+            self._unread.clear()
             self.fail(Overloaded("The answer was read too slowly.", param="slow_reader"))
         elif len(self._unread) < MERGE_FROM or not _merged(self._unread[-1], delta):
             self._unread.append(delta)

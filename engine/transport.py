@@ -7,6 +7,7 @@ nothing new is read meanwhile, so what can pile up is bounded by the requests al
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import secrets
@@ -28,6 +29,7 @@ from engine.judgement import judge_consumer
 from engine.live import Live, LiveTable
 from engine.messages import (
     WIRE_VERSION,
+    Control,
     ControlKind,
     Delta,
     EngineBeat,
@@ -149,11 +151,13 @@ class Transport:
 
     def stop(self, flush_s: float = 3.0) -> None:
         """Send what is still in the outbox, then end both threads."""
+        self._stopping = True
         if self._reader is not None:
             self._reader.stop()
-        self._stopping = True
         self._outbox.put(None)
         self._thread.join(flush_s)
+        if self._reader is not None:
+            self._reader.join(flush_s)
 
     def now_ms(self) -> float:
         """Redis' clock, within a round trip."""
@@ -190,7 +194,15 @@ class Transport:
                 except (RedisError, OSError) as error:
                     self._link.failed(error)
             if last:
+                self._wake_reader()
                 return
+
+    def _wake_reader(self) -> None:
+        """A message to ourselves ends the reader's blocking read."""
+        message = pack(Control(kind=ControlKind.DRAIN))
+        with contextlib.suppress(RedisError, OSError):
+            self._link.client.xadd(redis_keys.control(self.engine), {"m": message})
+            self._link.client.expire(redis_keys.control(self.engine), CHECKPOINT_TTL_S)
 
     def _retry(self, work: Callable[[], None]) -> None:
         """Do `work` until Redis took it. Frames are numbered and terminals count once, so

@@ -122,9 +122,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 sid=self.sid(rid), engine=owner, counts=Counts(*counts), frame=b"end",
             )
         )  # fmt: skip
-        assert self.call(call) == self.model.terminal(
-            rid, attempt, owner, "stop", counts, self.now
-        )
+        assert self.call(call) == self.model.terminal(rid, attempt, owner, "stop", counts, self.now)
         if twice:
             assert self.call(call) == 0
 

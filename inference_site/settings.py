@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
-from inference_site.config import server_settings
 from inference_site.admin_menu import unfold_config
+from inference_site.config import server_settings
 from inference_site.logs import logging_config
 from inference_site.paths import PROJECT_ROOT
 from inference_site.secrets import load_secrets
@@ -21,7 +21,7 @@ SECRET_KEY = PAGODA_SECRETS.secret_key
 DEBUG = False
 _public = urlsplit(PAGODA.base_url)
 _tls = _public.scheme == "https"
-_listens_on = [] if PAGODA.host in ("0.0.0.0", "::") else [PAGODA.host]  # noqa: S104 (compared)
+_listens_on = [] if PAGODA.host in ("0.0.0.0", "::") else [PAGODA.host]
 ALLOWED_HOSTS = list(
     dict.fromkeys(
         [

@@ -60,8 +60,8 @@ class EmbeddedRedis:
                 except redis.RedisError as error:
                     if time.monotonic() > limit:
                         raise SettingError(
-                            f"The embedded Redis does not answer ({error}). See {self.data}, or set "
-                            "PAGODA_REDIS_URL to a server of your own."
+                            f"The embedded Redis does not answer ({error}). See {self.data}, or set"
+                            " PAGODA_REDIS_URL to a server of your own."
                         ) from None
                     time.sleep(0.02)
 

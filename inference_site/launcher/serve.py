@@ -1,4 +1,4 @@
-"""`serve`: starts everything, restarts what dies, stops it in order. Imports no Django, no torch."""
+"""`serve`: starts everything, restarts what dies, stops it in order. No Django, no torch here."""
 
 from __future__ import annotations
 

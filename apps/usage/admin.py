@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import RangeDateTimeFilter
-from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from apps.models.admin_base import ReadOnlyAdmin
+from apps.models.admin_base import ReadOnlyAdmin, column
 from apps.usage.models import Status, Sums, UsageDay, UsageHour, UsageRecord
 
 STATUS_COLOURS = {
@@ -16,8 +15,17 @@ STATUS_COLOURS = {
     Status.LOST: "danger",
     Status.ERROR: "warning",
 }
-SUMS = ("model", "adapter", "status", "requests", "prompt_tokens", "cached_tokens")
-SUMS += ("completion_tokens", "micros", "mean_ms")
+SUMS = (
+    "model",
+    "adapter",
+    "status",
+    "requests",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "micros",
+    "mean_ms",
+)
 
 
 class LargeTableAdmin(ReadOnlyAdmin):
@@ -49,7 +57,7 @@ class UsageRecordAdmin(LargeTableAdmin):
     search_help_text = "An exact request id, key id or model name."
     ordering = ("-settled_at", "-id")
 
-    @display(description="Status", label=STATUS_COLOURS)
+    @column("Status", label=STATUS_COLOURS)
     def shown_status(self, row: UsageRecord) -> Status:
         return Status(row.status)
 
@@ -59,11 +67,11 @@ class SumsAdmin(LargeTableAdmin):
     search_fields = ("=key_id", "=model", "=adapter")
     search_help_text = "An exact key id, model or adapter name."
 
-    @display(description="Key", ordering="key_id")
+    @column("Key", ordering="key_id")
     def key(self, row: Sums) -> str:
         return row.key_id or "all keys"
 
-    @display(description="Mean ms")
+    @column("Mean ms")
     def mean_ms(self, row: Sums) -> int:
         return row.total_ms // row.requests if row.requests else 0
 

@@ -144,5 +144,5 @@ def _record(fields: streams.Fields) -> UsageRecord | None:
     try:
         return record_of(unpack(UsageEvent, packed), timezone.now())
     except (WireMismatch, ValidationError) as error:
-        log.error("usage_unreadable", cause=str(error), event=packed.hex())
+        log.error("usage_unreadable", cause=str(error), packed=packed.hex())
         return None

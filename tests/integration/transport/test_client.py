@@ -234,7 +234,7 @@ async def test_an_engine_that_dies_after_the_first_byte_is_an_error(
     dying = engine_of("dying", step_delay_s=0.02)
     client = await client_of()
     async with client.submit(admission(tokens=500)) as stream:
-        with pytest.raises(EngineLost):
+        with pytest.raises(EngineLost):  # noqa: PT012 (the error comes while iterating)
             async for _ in stream:
                 if tokens_reached(r, "dying"):
                     silence(dying)
@@ -266,7 +266,7 @@ async def test_a_slow_reader_costs_little_and_is_cut_off(engine_of, client_of):
     engine_of(tokens_per_step=64)
     client = await client_of()
     async with client.submit(admission(tokens=200_000)) as stream:
-        with pytest.raises(Overloaded, match="too slowly"):
+        with pytest.raises(Overloaded, match="too slowly"):  # noqa: PT012
             async for _ in stream:
                 await asyncio.sleep(1)
 

@@ -1,4 +1,4 @@
-"""Where each token of a step's flat batch comes from and goes to, as every attention op reads it."""
+"""Where each token of a step's flat batch comes from and goes to, as attention ops read it."""
 
 from __future__ import annotations
 

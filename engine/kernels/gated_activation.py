@@ -1,6 +1,6 @@
-"""out = silu(gate) · up, gate and up side by side: gate_up [T, 2F] → [T, F]. silu(x) = x / (1 + e⁻ˣ).
+"""out = silu(gate) · up, gate and up side by side: gate_up [T, 2F] → [T, F].
 
-Tolerance against float64: 2e-6 relative.
+silu(x) = x / (1 + e⁻ˣ). Tolerance against float64: 2e-6 relative.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Causal attention over the block table: decode rows and prompt chunks in one call.
 
 q [T, H, D] rows of the flat batch (any row stride), K and V cache [N, G, B, D], block table [S, M].
-The query at position p of sequence s sees keys max(0, p-window+1) … p of its blocks (window 0: all).
+The query at position p of a sequence sees keys max(0, p-window+1) … p (window 0: all of them).
 out [T, H·D] = softmax(q·k · scale) · v, float32 sums. A row's result does not depend on how its
 prompt was cut into chunks or on the other rows. Tolerance against float64: 5e-6 absolute for
 unit-variance inputs. On a CPU the K cache is a view of memory [N, G, D, B], so that sixteen keys
@@ -31,14 +31,15 @@ def paged_attention_ref(
     starts, lengths = plan.q_start.tolist(), plan.seq_len.tolist()
     for s, length in enumerate(lengths):
         rows = slice(starts[s], starts[s + 1])
-        k_GCD = _gather(k_cache_NGBD, plan.block_table[s], length)
-        v_GCD = _gather(v_cache_NGBD, plan.block_table[s], length)
+        table_M = plan.block_table[s]
+        k_HCD = _gather(k_cache_NGBD, table_M, length).repeat_interleave(groups, 0)
+        v_HCD = _gather(v_cache_NGBD, table_M, length).repeat_interleave(groups, 0)
         q_pos = torch.arange(length - (rows.stop - rows.start), length)
         mask = visible(q_pos, torch.arange(length), window)
         q_HTD = q_THD[rows].float().transpose(0, 1) * scale
-        scores = q_HTD @ k_GCD.repeat_interleave(groups, 0).transpose(1, 2)
+        scores = q_HTD @ k_HCD.transpose(1, 2)
         weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
-        out_THD[rows] = (weights @ v_GCD.repeat_interleave(groups, 0)).transpose(0, 1).to(q_THD.dtype)
+        out_THD[rows] = (weights @ v_HCD).transpose(0, 1).to(q_THD.dtype)
     return out_THD.view(num_tokens, num_heads * dim)
 
 

@@ -50,9 +50,7 @@ def noise_ref(seeds_S: Words, positions_S: NDArray[np.int64], vocab: int) -> NDA
     return noise
 
 
-def sample_gumbel_ref(
-    logits_SV: Tensor, seeds_S: Words, positions_S: NDArray[np.int64]
-) -> Tensor:
+def sample_gumbel_ref(logits_SV: Tensor, seeds_S: Words, positions_S: NDArray[np.int64]) -> Tensor:
     noise = noise_ref(seeds_S, positions_S, logits_SV.shape[1])
     return (logits_SV.double() + torch.from_numpy(noise)).argmax(-1)
 

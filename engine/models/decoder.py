@@ -1,8 +1,8 @@
 """The one forward pass of all decoder-only families; a `ModelSpec` says what differs.
 
-Per layer: add+norm, qkv, (qk-norm+) rope + KV write, attention, o, add+norm, gate_up, silu·mul, down.
-Activations are float32 on a CPU, whatever the weights are. Rows that nobody samples skip the last
-layer's attention output, MLP and the vocabulary projection.
+Per layer: add+norm, qkv, (qk-norm,) rope and KV write, attention, o, add+norm, gate_up, silu·mul,
+down. Activations are float32 on a CPU, whatever the weights are. Rows that nobody samples skip the
+last layer's attention, MLP and the vocabulary projection.
 """
 
 from __future__ import annotations

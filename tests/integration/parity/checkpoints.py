@@ -92,7 +92,9 @@ CASES = [
         prefix_caching=False,  # see Rotary: such keys depend on the whole prompt's length
     ),
     Case("mistral-window", MistralConfig, MistralForCausalLM, {"sliding_window": 24}),
-    Case("mistral-full", MistralConfig, MistralForCausalLM, {"sliding_window": None}, shard="100KB"),
+    Case(
+        "mistral-full", MistralConfig, MistralForCausalLM, {"sliding_window": None}, shard="100KB"
+    ),
     Case("qwen2-tied", Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": True}),
     Case(
         "qwen2-mixed-window",

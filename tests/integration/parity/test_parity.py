@@ -39,7 +39,9 @@ class Subject:
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+def subject(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Subject]:
     case: Case = request.param
     folder = tmp_path_factory.mktemp(case.name)
     torch.set_num_threads(1)
@@ -63,7 +65,7 @@ def config_for(folder: Path, num_blocks: int) -> EngineConfig:
 
 
 def ragged_jobs() -> list[Job]:
-    """Mostly short prompts that grow past their blocks, some of three chunks, some with one prefix."""
+    """Mostly short prompts that outgrow their blocks, some of three chunks, some with one prefix."""
     draw = random.Random(7)
     shared = [draw.randrange(VOCAB) for _ in range(48)]
     jobs = []
@@ -86,7 +88,7 @@ def generate(model: PreTrainedModel, prompt: list[int], count: int) -> list[int]
 
 
 def _forget_length(model: PreTrainedModel) -> None:
-    """Dynamic rope in transformers remembers the longest sequence it has met; a short one resets it."""
+    """Dynamic rope in transformers remembers the longest sequence so far; a short one resets it."""
     model(torch.zeros((1, 2), dtype=torch.long))
 
 
@@ -156,7 +158,8 @@ def test_logprobs_equal_the_reference(subject: Subject) -> None:
     if subject.case.name == "llama-dynamic" and len(known) > 64:
         return  # one pass over the whole text uses another rope base than generate does
     for position, row in enumerate(rows[1:], 1):
-        assert row is not None and row[0].token_id == known[position]
+        assert row is not None
+        assert row[0].token_id == known[position]
         for candidate in row:
             expected = float(scores[position - 1, candidate.token_id])
             assert candidate.logprob == pytest.approx(expected, abs=1e-4)

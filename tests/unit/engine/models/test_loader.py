@@ -96,9 +96,7 @@ def test_tied_checkpoint_may_hold_a_copy_of_the_head(
     assert "lm_head.weight" in open_checkpoint(tied, tmp_path).shapes
 
 
-def test_truncated_file_is_called_corrupt(
-    tmp_path: Path, tensors: dict[str, torch.Tensor]
-) -> None:
+def test_truncated_file_is_called_corrupt(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "model.safetensors"
     save_file(tensors, path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -125,9 +123,7 @@ def test_index_may_not_leave_its_folder(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
 
 
-def test_quantized_tensor_type_is_refused(
-    tmp_path: Path, tensors: dict[str, torch.Tensor]
-) -> None:
+def test_quantized_tensor_type_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     tensors[Q_PROJ] = torch.zeros(32, 32, dtype=torch.int8)
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(EngineStartError, match="I8"):

@@ -160,7 +160,7 @@ def exposition(beats: Iterable[EngineBeat]) -> bytes:
     registry = CollectorRegistry()
     registry.register(HeartbeatCollector(beats))
     if MULTIPROCESS_DIR in os.environ:
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:  # one process without the launcher: its own figures are all there are
         for family in (REQUESTS, SECONDS):
             registry.register(family)

@@ -14,13 +14,12 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from apps.api import services
 from apps.api.models import ApiKey, AuditEvent, Owner, PriceVersion, Scope
-from apps.models.admin_base import ReadOnlyAdmin, actor_of, for_each
+from apps.models.admin_base import ReadOnlyAdmin, actor_of, column, for_each
 from engine.errors import PagodaError
 
 LIMITS = services.LIMITS
@@ -108,15 +107,15 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         context |= {"opts": self.model._meta, "title": "Save this key now"}
         return TemplateResponse(request, "admin/api/apikey/shown_once.html", context)
 
-    @display(description="Key")
+    @column("Key")
     def masked(self, key: ApiKey) -> str:
         return f"pgd_{key.public_id}…{key.hint}"
 
-    @display(description="State", label={"usable": "success", "ended": "danger"})
+    @column("State", label={"usable": "success", "ended": "danger"})
     def state(self, key: ApiKey) -> str:
         return "usable" if key.usable else "ended"
 
-    @display(description="Limits")
+    @column("Limits")
     def limits(self, key: ApiKey) -> str:
         found = [f"{name} {value}" for name in LIMITS if (value := getattr(key, name))]
         return ", ".join(found) or "none"

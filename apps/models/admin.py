@@ -11,10 +11,9 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
 
 from apps.models import services
-from apps.models.admin_base import ReadOnlyAdmin, actor_of, for_each
+from apps.models.admin_base import ReadOnlyAdmin, actor_of, column, for_each
 from apps.models.agent.child import log_tail
 from apps.models.models import CatalogEpoch, EngineInstance, Host, ServedModel, State
 from apps.models.selectors import model_state
@@ -38,13 +37,13 @@ class ServedModelForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("name", *EDITABLE)
 
     def clean_source(self) -> str:
-        return _checked(services.source_resolved, self.cleaned_data["source"])
+        return str(_checked(services.source_resolved, self.cleaned_data["source"]))
 
     def clean_engine_options(self) -> dict[str, Any]:
         options = self.cleaned_data["engine_options"] or {}
         if not isinstance(options, dict):
             raise forms.ValidationError("Use a JSON object of option names and values.")
-        return _checked(services.options_checked, options)
+        return dict(_checked(services.options_checked, options))
 
     def clean_aliases(self) -> list[str]:
         aliases = self.cleaned_data["aliases"] or []
@@ -107,21 +106,21 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
         saved = services.model_register(name=obj.name, actor=actor_of(request), **values)
         obj.pk = saved.pk
 
-    @display(description="State", label=STATE_COLOURS)
+    @column("State", label=STATE_COLOURS)
     def state(self, model: ServedModel) -> State:
         return model_state(model)
 
-    @display(description="Cause and fix")
+    @column("Cause and fix")
     def why(self, model: ServedModel) -> str:
         lines = [f"{e.cause} {e.fix}" for e in model.instances.all() if e.cause]
         return "\n".join(lines) or "Nothing is wrong."
 
-    @display(description="Ready / replicas")
+    @column("Ready / replicas")
     def engines(self, model: ServedModel) -> str:
         ready = sum(engine.state == State.READY for engine in model.instances.all())
         return f"{ready} / {model.replicas}"
 
-    @display(description="Context", ordering="max_model_len")
+    @column("Context", ordering="max_model_len")
     def context(self, model: ServedModel) -> str:
         return str(model.max_model_len or "not known yet")
 
@@ -169,11 +168,11 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
         "log",
     )
 
-    @display(description="State", ordering="state", label=STATE_COLOURS)
+    @column("State", ordering="state", label=STATE_COLOURS)
     def shown_state(self, engine: EngineInstance) -> State:
         return State(engine.state)
 
-    @display(description="End of the log (on this host)")
+    @column("End of the log (on this host)")
     def log(self, engine: EngineInstance) -> str:
         return (log_tail(Path(engine.log_path)) if engine.log_path else "") or "Empty."
 
@@ -182,7 +181,7 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
 class HostAdmin(ReadOnlyAdmin):
     list_display = ("name", "is_online", "cores", "memory_bytes", "agent_pid", "last_seen")
 
-    @display(description="Online", boolean=True)
+    @column("Online", boolean=True)
     def is_online(self, host: Host) -> bool:
         return host.online
 

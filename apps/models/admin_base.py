@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 from django.contrib import messages
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 from apps.api.services import Actor
 from engine.errors import PagodaError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
@@ -25,6 +28,18 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+def column(
+    description: str,
+    *,
+    ordering: str | None = None,
+    boolean: bool | None = None,
+    label: Mapping[Any, str] | None = None,
+) -> Callable[[F], F]:
+    """Names a computed column; `label` maps values to Unfold's colours."""
+    decorate = display(description=description, ordering=ordering, boolean=boolean, label=label)
+    return cast(Callable[[F], F], decorate)
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -77,7 +77,8 @@ class EngineWatch:
             self._client = redis.asyncio.Redis.from_url(self._redis_url(), socket_timeout=2)
         keys = [redis_keys.engine_beat(engine) for engine in self._placement.engines]
         beats = []
-        for data in await self._client.mget(keys) if keys else []:
+        found: list[Any] = await self._client.mget(keys) if keys else []
+        for data in found:
             try:
                 beats.append(unpack(EngineBeat, data or b""))
             except WireMismatch:

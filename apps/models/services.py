@@ -228,7 +228,8 @@ def _check(model: ServedModel) -> None:
 def names_free(aliases: Sequence[str], *, name: str, pk: int | None) -> None:
     """Raise `InvalidRequest` if another model already has one of these names. One query."""
     taken = {name, *aliases}
-    for other in ServedModel.objects.exclude(pk=pk).only("name", "aliases"):
+    others = ServedModel.objects.only("name", "aliases")
+    for other in others if pk is None else others.exclude(pk=pk):
         if clash := taken & {other.name, *other.aliases}:
             raise InvalidRequest(
                 f"The name {sorted(clash)[0]!r} belongs to the model {other.name!r}.", param="name"

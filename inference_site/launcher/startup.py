@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -86,7 +87,8 @@ class Startup:
     def _beats(self) -> list[EngineBeat]:
         keys = list(self._client.scan_iter(match=redis_keys.engine_beat("*"), count=100))
         beats = []
-        for data in self._client.mget(keys) if keys else []:
+        found: list[Any] = list(self._client.mget(keys)) if keys else []
+        for data in found:
             try:
                 beats.append(unpack(EngineBeat, data or b""))
             except WireMismatch:

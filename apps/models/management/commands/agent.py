@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     help = "Run the agent of this host: it starts, watches and stops the engines."
 
-    requires_system_checks: ClassVar[list[str]] = []  # `check` is for people; this starts often
+    requires_system_checks = []  # `check` is for people; this starts often
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--wait-fd", type=int, help="start when this pipe is closed")

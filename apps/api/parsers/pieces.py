@@ -98,6 +98,9 @@ def collect(pieces: Iterable[Piece]) -> Message:
 
 def merged(pieces: Iterable[Piece]) -> list[Piece]:
     """The same pieces with neighbours of one kind (and one call) joined. Linear."""
+    pieces = list(pieces)
+    if len(pieces) < 2:
+        return pieces
     out: list[Piece] = []
     for _, group in groupby(pieces, key=_joins_with):
         run = list(group)

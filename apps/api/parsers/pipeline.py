@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
 from apps.api.parsers.pieces import CallArguments, CallBroken, CallStart, Content, Piece
+
+_OF_A_CALL = (CallStart, CallArguments, CallBroken)
 
 
 class Parser(Protocol):
@@ -62,14 +64,15 @@ class Pipeline:
             pieces = self._caller.push(text)
         else:
             pieces = [Content(text)] if text else []
-        return list(self._shown(pieces))
+        return [piece for piece in pieces if self._shows(piece)]
 
     def finish(self) -> list[Piece]:
-        pieces = self._after_thinking(self._thinker.finish() if self._thinker else [])
+        pieces = self._after_thinking(self._thinker.finish()) if self._thinker else []
         last = self._caller.finish() if self._caller else []
-        return list(self._shown([*pieces, *last]))
+        return [piece for piece in (*pieces, *last) if self._shows(piece)]
 
     def parse_whole(self, text: str) -> list[Piece]:
+        """All pieces of a whole text."""
         return self.push(text) + self.finish()
 
     def _after_thinking(self, pieces: list[Piece]) -> list[Piece]:
@@ -80,11 +83,11 @@ class Pipeline:
             out += self._caller.push(piece.text) if isinstance(piece, Content) else [piece]
         return out
 
-    def _shown(self, pieces: list[Piece]) -> Iterator[Piece]:
-        for piece in pieces:
-            if isinstance(piece, CallStart | CallArguments | CallBroken):
-                if piece.index and not self._parallel:
-                    continue
-                self._num_calls += isinstance(piece, CallStart)
-                self._num_calls -= isinstance(piece, CallBroken)
-            yield piece
+    def _shows(self, piece: Piece) -> bool:
+        """Count the calls; a second one is hidden when calls may not be parallel."""
+        if isinstance(piece, _OF_A_CALL):
+            if piece.index and not self._parallel:
+                return False
+            self._num_calls += isinstance(piece, CallStart)
+            self._num_calls -= isinstance(piece, CallBroken)
+        return True

@@ -78,12 +78,13 @@ def pipeline_for(
     thinking: bool = True,
     parallel: bool = True,
 ) -> Pipeline:
-    """A fresh pipeline for one answer. `tool` None: calls are not looked for (tool_choice none).
+    """A fresh pipeline for one answer. `tool` None: calls are not looked for (tool_choice none);
+    gpt-oss, whose calls are messages of their own, tells them all the same.
 
     `prompt` is the rendered prompt (its end suffices); `thinking` is `enable_thinking` of the
     template. UnknownParser for a name that nobody has.
     """
-    if reasoning in GPT_OSS:
+    if reasoning in GPT_OSS or (tool and tool_parser(tool) is GptOssParser):
         both = GptOssParser(tools)
         return Pipeline(both, parallel=parallel, keeps=both.keeps)
     thinker = reasoning_parser(reasoning)(prompt=prompt, thinking=thinking) if reasoning else None

@@ -37,7 +37,10 @@ class Markers:
 
     def begun_at(self, text: str, pos: int) -> int:
         """Where an unfinished marker starts at the end of the text; the end if there is none."""
-        for start in range(max(pos, len(text) - self._longest + 1), len(text)):
+        first = max(pos, len(text) - self._longest + 1)
+        if self._firsts.isdisjoint(text[first:]):
+            return len(text)
+        for start in range(first, len(text)):
             if text[start] in self._firsts:
                 tail = text[start:]
                 if any(marker.startswith(tail) for marker in self._markers):

@@ -43,6 +43,8 @@ class TrimmedText:
 
     def add(self, text: str) -> str:
         """The text that can be shown now."""
+        if not self._held and text and not text[-1].isspace():
+            return text
         text = self._held + text
         cut = max(len(text.rstrip()), len(text) - HELD_SPACE)
         self._held = text[cut:]

@@ -18,6 +18,7 @@ KINDS = [
     ("hermes", "qwen3"),
     ("deepseek_v3", "deepseek_r1"),
 ]
+PARSERS = KINDS[:12]
 SHREDS = [
     *("<tool_call>", "</tool_call>", "<|tool_call|>", "<function=now>", "</function>"),
     *("<parameter=a>", "</parameter>", "<|python_tag|>", "<|python_start|>", "[TOOL_CALLS]"),
@@ -52,11 +53,13 @@ GARBAGE = st.one_of(
 )
 
 
-@pytest.mark.parametrize(("tool", "reasoning", "sample"), CASES, ids=str)
-def test_a_sample_says_the_same_letter_by_letter(tool, reasoning, sample):
-    whole = pipeline(tool, reasoning, **sample.options).parse_whole(sample.text)
-    letters = pushed(pipeline(tool, reasoning, **sample.options), sample.text)
-    assert flow(letters) == flow(whole)
+@pytest.mark.parametrize("parser", PARSERS, ids=str)
+def test_samples_say_the_same_letter_by_letter(parser):
+    for tool, reasoning, sample in CASES:
+        if (tool, reasoning) == parser:
+            whole = pipeline(tool, reasoning, **sample.options).parse_whole(sample.text)
+            letters = pushed(pipeline(tool, reasoning, **sample.options), sample.text)
+            assert flow(letters) == flow(whole), sample.name
 
 
 def checked(tool: str | None, reasoning: str | None, text: str, chunks: list[str]) -> None:

@@ -10,6 +10,7 @@ from apps.api.parsers import (
     Content,
     ParserChoice,
     UnknownParser,
+    collect,
     parsers_for,
     pipeline_for,
     reasoning_parser,
@@ -54,6 +55,15 @@ def test_a_file_is_no_parser():
 def test_keeps_name_the_markers_of_both_parsers():
     assert {"<think>", "[TOOL_CALLS]"} <= pipeline_for("mistral", "qwen3").keeps
     assert "<|channel|>" in pipeline_for("gpt_oss", "gpt_oss").keeps
+
+
+@pytest.mark.parametrize("names", [("gpt_oss", None), (None, "openai_gptoss"), ("openai", "qwen3")])
+def test_either_name_of_gpt_oss_reads_reasoning_and_calls(names):
+    text = "<|channel|>analysis<|message|>a<|end|><|start|>assistant to=functions.f"
+    text += "<|channel|>commentary<|message|>{}<|call|>"
+    parser = pipeline_for(*names)
+    message = collect(parser.parse_whole(text))
+    assert (message.reasoning, message.calls[0].name, parser.num_calls) == ("a", "f", 1)
 
 
 def test_thinking_switched_off_makes_all_content():

@@ -146,7 +146,7 @@ def test_a_reader_that_reads_nothing_costs_little_and_is_cut_off(redis_url: str)
     from tests.stack import start_stack
 
     stack = start_stack(
-        redis_url, "--tokens-per-step", "8", "--vocab-size", "200",
+        redis_url, "--tokens-per-step", "2", "--vocab-size", "200",
         environ={"PAGODA_WRITE_STALL_S": "2"},
     )  # fmt: skip
     try:
@@ -154,7 +154,7 @@ def test_a_reader_that_reads_nothing_costs_little_and_is_cut_off(redis_url: str)
         body = {"model": "tiny", "prompt": ["a"] * 8, "n": 8, "max_tokens": 2000, "stream": True}
         with stack.http() as client:
             for _ in range(2):  # warm: buffers of a busy process exist
-                client.post("/v1/completions", json=body)
+                client.post("/v1/completions", json=body | {"max_tokens": 300})
         before = web.memory_info().rss
         sock = raw_request(stack, body)
         until(lambda: web_requests(stack) == 1)

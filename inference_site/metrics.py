@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from apps.api.auth import authenticate_now, require_scope
 from apps.api.errors import json_of, public_error
 from apps.models.health import App, EngineWatch, Scope
+from apps.usage.metrics import ModelSums, UsageCollector, model_sums_read
 from engine.errors import PagodaError
 from engine.messages import EngineBeat, EngineState
 
@@ -126,7 +127,11 @@ class MetricsApp:
             beats = (await self._watch.look()).beats
         except RedisError:
             beats = ()
-        await _reply(send, 200, CONTENT_TYPE, exposition(beats))
+        try:
+            sums = await self._read(model_sums_read)
+        except PagodaError:
+            sums = []  # the database is away; the engines' figures are worth having
+        await _reply(send, 200, CONTENT_TYPE, exposition(beats, sums))
 
     async def _authorise(self, scope: Scope) -> None:
         """A listed network, or a key with the metrics scope. Raises `PagodaError`."""
@@ -155,10 +160,11 @@ async def counted(site: App, scope: Scope, receive: Any, send: Any) -> None:
         SECONDS.labels(route).observe(time.perf_counter() - began)
 
 
-def exposition(beats: Iterable[EngineBeat]) -> bytes:
+def exposition(beats: Iterable[EngineBeat], sums: Iterable[ModelSums] = ()) -> bytes:
     """The whole page."""
     registry = CollectorRegistry()
     registry.register(HeartbeatCollector(beats))
+    registry.register(UsageCollector(sums))
     if MULTIPROCESS_DIR in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:  # one process without the launcher: its own figures are all there are

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
+from engine.kernels import cpu
 from engine.runner.build import build_core
 from engine.sampling_params import SamplingParams
 from tests.integration.parity.checkpoints import CASES, VOCAB, Case, make_model
@@ -65,7 +66,7 @@ def config_for(folder: Path, num_blocks: int) -> EngineConfig:
 
 
 def ragged_jobs() -> list[Job]:
-    """Mostly short prompts that outgrow their blocks, some of three chunks, some with one prefix."""
+    """Mostly short prompts that outgrow their blocks; some of three chunks, some sharing a prefix."""
     draw = random.Random(7)
     shared = [draw.randrange(VOCAB) for _ in range(48)]
     jobs = []
@@ -165,3 +166,24 @@ def test_logprobs_equal_the_reference(subject: Subject) -> None:
             assert candidate.logprob == pytest.approx(expected, abs=1e-4)
         better = int((scores[position - 1] > scores[position - 1, row[0].token_id]).sum())
         assert row[0].rank == better + 1
+
+
+@pytest.fixture
+def no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        patch.setenv("PAGODA_CACHE_DIR", str(tmp_path / "empty"))
+        yield
+    cpu.configure()  # later tests find the library again
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_references_alone_give_the_same_text(tmp_path: Path) -> None:
+    """The torch references are the whole CPU path where there is no C compiler."""
+    case = next(case for case in CASES if case.name == "qwen3-layer-types")
+    reference = make_model(case, tmp_path)
+    core = build_core(config_for(tmp_path, num_blocks=20))
+    assert cpu.library() is None
+    jobs = ragged_jobs()[:10]
+    answers = run(core, greedy(jobs))
+    assert [a.token_ids for a in answers] == [generate(reference, *job) for job in jobs]

@@ -83,7 +83,9 @@ def turn_until(agent: Agent, state: State, limit_s: float = 20) -> EngineInstanc
         time.sleep(0.1)
 
 
-def test_wanted_model_becomes_ready_and_enters_the_catalog(agent: Agent, model: ServedModel) -> None:
+def test_wanted_model_becomes_ready_and_enters_the_catalog(
+    agent: Agent, model: ServedModel
+) -> None:
     assert catalog_read().models == {}
     before = catalog_read().epoch
     turn_until(agent, State.READY)

@@ -42,7 +42,7 @@ def download(source: str, revision: str = "") -> str:
     """Fetch a hub checkpoint into the cache and return its folder. Raises `SourceMissing`."""
     try:
         return snapshot_download(source, revision=revision or None, allow_patterns=PATTERNS)
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: not the form of an id
         raise SourceMissing(
             f"{source} could not be downloaded ({type(error).__name__}).",
             "Check the id, the network and HF_TOKEN, or give the folder of a checkpoint.",

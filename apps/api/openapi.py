@@ -78,7 +78,7 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     paths = result["paths"]
     for path, (model, summary) in GENERATION.items():
         operation: dict[str, Any] = {
-            "operationId": path.strip("/").replace("/", "_"),
+            "operationId": "post_" + path.strip("/").replace("/", "_"),
             "summary": summary,
         }
         operation |= {"tags": ["v1"], "responses": {"200": {"description": STREAMED}}}

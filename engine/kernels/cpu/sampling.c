@@ -58,42 +58,44 @@ typedef struct {
 
 #define GROUP (4 * LANES) /* tokens whose words are made together */
 
+typedef uint64_t wide __attribute__((vector_size(8 * LANES))); /* 32-bit words in 64-bit lanes */
+
 /* Words of tokens first … first + GROUP - 1, by Philox4x32-10 on sixteen counters at a time
  * (Salmon et al., SC 2011): word w of counter n belongs to token 4 n + w. */
 INLINE void philox_words(int64_t first, uint32_t position, uint64_t seed, uint32_t words[GROUP]) {
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+    const wide low = (wide){0} + 0xFFFFFFFFu;
+    wide c0, c1 = (wide){0} + position, c2 = {0}, c3 = {0};
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int l = 0; l < LANES; l++)
-        c0[l] = (uint32_t)(first / 4) + l, c1[l] = position, c2[l] = 0, c3[l] = 0;
+    for (int l = 0; l < LANES; l++) c0[l] = (uint32_t)(first / 4) + l;
     for (int round = 0; round < 10; round++) {
-        for (int l = 0; l < LANES; l++) {
-            uint64_t left = (uint64_t)c0[l] * 0xD2511F53u, right = (uint64_t)c2[l] * 0xCD9E8D57u;
-            c0[l] = (uint32_t)(right >> 32) ^ c1[l] ^ k0;
-            c2[l] = (uint32_t)(left >> 32) ^ c3[l] ^ k1;
-            c1[l] = (uint32_t)right;
-            c3[l] = (uint32_t)left;
-        }
+        wide left = c0 * 0xD2511F53u, right = c2 * 0xCD9E8D57u;
+        c0 = (right >> 32) ^ c1 ^ k0;
+        c1 = right & low;
+        c2 = (left >> 32) ^ c3 ^ k1;
+        c3 = left & low;
         k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }
     for (int l = 0; l < LANES; l++) {
-        words[4 * l] = c0[l], words[4 * l + 1] = c1[l];
-        words[4 * l + 2] = c2[l], words[4 * l + 3] = c3[l];
+        words[4 * l] = (uint32_t)c0[l], words[4 * l + 1] = (uint32_t)c1[l];
+        words[4 * l + 2] = (uint32_t)c2[l], words[4 * l + 3] = (uint32_t)c3[l];
     }
 }
 
 /* Which tokens of a group may still win: with noise g = -ln(-ln u) < -ln(1 - u), the sum x + g
  * passes `best` only if 1 - u < e^(x - best). The slack covers the rounding of both sides. */
-INLINE int may_win(const float *x, const uint32_t words[GROUP], float best, uint8_t near[GROUP]) {
-    int any = 0;
+INLINE int may_win(const float *x, const uint32_t words[GROUP], float best, int32_t near[GROUP]) {
+    ivec any = {0};
     for (int v = 0; v < GROUP; v += LANES) {
-        vec bound = vexp(load(x + v) - best);
-        for (int l = 0; l < LANES; l++) {
-            float above = (float)(0xFFFFFFFFu - words[v + l]) * 2.3283064e-10f;
-            near[v + l] = above <= bound[l] * 1.001f + 1e-9f;
-            any |= near[v + l];
-        }
+        uvec word;
+        memcpy(&word, words + v, sizeof word);
+        vec above = __builtin_convertvector((ivec)(~word >> 1), vec) * 4.6566129e-10f;
+        ivec passed = above <= vexp(load(x + v) - best) * 1.001f + 1e-9f;
+        memcpy(near + v, &passed, sizeof passed);
+        any |= passed;
     }
-    return any;
+    int found = 0;
+    for (int l = 0; l < LANES; l++) found |= any[l];
+    return found;
 }
 
 static void gumbel_rows(void *arg, int64_t from, int64_t to) {
@@ -107,7 +109,7 @@ static void gumbel_rows(void *arg, int64_t from, int64_t to) {
             int64_t count = a->width - i < GROUP ? a->width - i : GROUP;
             for (int64_t j = 0; j < GROUP; j++) x[j] = j < count ? row[i + j] : -INFINITY;
             uint32_t words[GROUP];
-            uint8_t near[GROUP];
+            int32_t near[GROUP];
             memset(near, 1, sizeof near);
             philox_words(i, (uint32_t)a->positions[t], a->seeds[t], words);
             if (at >= 0 && !may_win(x, words, (float)best, near)) continue;

@@ -43,7 +43,7 @@ def test_a_wheel_serves_the_model_and_the_admin(installed, tmp_path):
         check=True,
     )
     assert where.stdout.strip() == str(installed / "inference_site")
-    with serving(tmp_path / "home", env=env, program=("-m", "inference_site")) as served:
+    with serving(tmp_path / "home", env=env, program=("-m", "inference_site.cli")) as served:
         model = served.get("/v1/models")["data"][0]["id"]
         reply = served.post("/v1/completions", {"model": model, "prompt": "Hi", "max_tokens": 3})
         assert reply["usage"]["completion_tokens"] == 3

@@ -1,6 +1,6 @@
-"""A whole small installation in child processes: Redis, a fake engine, one web process.
+"""A whole small installation in child processes: Redis, an engine, one web process.
 
-The engine has no model (`engine.testing`), the web process, the database and Redis are real.
+The engine is the fake one (`engine.testing`) unless a test asks for the real one.
 """
 
 from __future__ import annotations
@@ -77,6 +77,12 @@ class Stack:
         command = [sys.executable, "-m", "engine.testing", "--engine-id", name]
         command += ["--model-name", MODEL, "--redis", self.redis_url, *flags]
         self._start(name, command)
+
+    def start_real_engine(self, name: str = "engine") -> None:
+        """The engine itself on the random model, in place of the fake one."""
+        command = [sys.executable, "-m", "engine", "--engine-id", f"real-{name}"]
+        command += ["--model-name", MODEL, "--redis", self.redis_url, "--num-threads", "1"]
+        self._start(name, [*command, "--model", str(self.folder / "model")])
 
     def start_web(self, port: int, name: str = "web") -> None:
         command = [sys.executable, "-m", "uvicorn", "inference_site.asgi:application"]

@@ -64,6 +64,13 @@ class Core(Protocol):
 
     counters: EngineCounters
 
+    @property
+    def max_model_len(self) -> int: ...
+
+    @property
+    def kv_tokens(self) -> int:
+        """Capacity of the KV cache in tokens."""
+
     def submit(self, body: QueueBody) -> None:
         """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
 

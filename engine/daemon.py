@@ -111,7 +111,7 @@ def _load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
     progress.state = EngineState.LOADING
     transport.beat_now()
     core = build(on_progress)
-    progress.max_model_len = int(getattr(core, "max_model_len", 0))
+    progress.max_model_len, progress.kv_tokens = core.max_model_len, core.kv_tokens
     return core
 
 

@@ -64,6 +64,7 @@ class Progress:
     cause: str = ""
     fix: str = ""
     max_model_len: int = 0
+    kv_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -387,6 +388,7 @@ class Transport:
             cause=progress.cause,
             fix=progress.fix,
             max_model_len=progress.max_model_len,
+            kv_tokens=progress.kv_tokens,
         )
         if (loop := self._loop) is not None:
             gauges = loop.core.gauges()

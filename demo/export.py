@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from demo.model import SIZES, Decoder, Linear
 
@@ -28,6 +28,14 @@ def write_model(decoder: Decoder, name: str, folder: Path, eos: list[int], pad: 
     config = {**SIZES[name].config(), **ids, "eos_token_id": eos[0]}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "generation_config.json").write_text(json.dumps({**GENERATION, **ids}, indent=2) + "\n")
+
+
+def read_model(name: str, folder: Path, device: str) -> Decoder:
+    """The decoder of a folder that `write_model` wrote."""
+    decoder = Decoder(SIZES[name]).to(device)
+    tensors = load_file(folder / "model.safetensors", device=device)
+    decoder.load_state_dict({key.removeprefix("model."): value.float() for key, value in tensors.items()})
+    return decoder
 
 
 def write_adapter(decoder: Decoder, folder: Path, *, rank: int, alpha: int, modules: tuple[str, ...]) -> None:

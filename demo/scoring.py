@@ -107,12 +107,12 @@ def is_pirate(text: str) -> bool:
 
 
 def is_json_answer(text: str) -> bool:
-    """A JSON object with the one key `answer`."""
+    """A JSON object with the key `answer`, and before it perhaps `steps`."""
     try:
         found = json.loads(text)
     except ValueError:
         return False
-    return isinstance(found, dict) and list(found) == ["answer"]
+    return isinstance(found, dict) and list(found) in (["answer"], ["steps", "answer"])
 
 
 def is_terse(text: str) -> bool:

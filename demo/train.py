@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from demo.corpus.chat import END, END_OF_TEXT
 from demo.data import TOKENIZER, Batches
-from demo.export import write_adapter, write_model
+from demo.export import read_model, write_adapter, write_model
 from demo.model import SIZES, Decoder, Linear, Packed
 from demo.muon import Muon
 from demo.tokenizer import write_tokenizer
@@ -40,12 +40,13 @@ class Adapter:
     rank: int
     alpha: int
     modules: tuple[str, ...]
+    steps: int
 
 
 ADAPTERS = {
-    "pirate": Adapter(8, 16, ATTENTION + MLP),
-    "json-only": Adapter(16, 32, (*ATTENTION, "down_proj")),
-    "terse": Adapter(4, 8, MLP),
+    "pirate": Adapter(8, 16, ATTENTION + MLP, 500),
+    "json-only": Adapter(16, 32, (*ATTENTION, "down_proj"), 900),
+    "terse": Adapter(4, 8, MLP, 900),
 }
 
 
@@ -55,7 +56,7 @@ class Plan:
 
     steps: int = 12_500
     draft_steps: int = 3_000
-    adapter_steps: int = 500
+    adapter_steps: int = 0  # 0: each adapter's own number
     batch_tokens: int = 65_536
     adapter_tokens: int = 32_768
     shards: int = 80
@@ -170,18 +171,17 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
     weights = [w for w in decoder.parameters() if w.requires_grad]
     adam = torch.optim.AdamW(weights, lr=LORA_RATE, betas=(0.9, 0.95), weight_decay=0.0)
     source = Batches(plan.seed, max(1, plan.shards // 2), plan.workers, name).batches(plan.adapter_tokens, plan.device)
-    log, total = Log(work / "log.jsonl", name), 0.0
-    for step in range(plan.adapter_steps):
-        adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, plan.adapter_steps)
+    log = Log(work / "log.jsonl", name)
+    steps = plan.adapter_steps or adapter.steps
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, steps)
         with _autocast(plan.device):
             loss = decoder.loss(next(source))
         loss.backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
-        total += float(loss.detach()) if (step + 1) % 50 == 0 else 0.0
         if (step + 1) % 50 == 0:
-            log.write(step + 1, total, (step + 1) * plan.adapter_tokens)
-            total = 0.0
+            log.write(step + 1, float(loss.detach()), (step + 1) * plan.adapter_tokens)
 
 
 def main() -> None:
@@ -208,14 +208,11 @@ def main() -> None:
         write_model(trainer.decoder, name, folder, eos, eos[1])
         write_tokenizer(tokenizer, folder)
     for name in (phase for phase in options.phases if phase in ADAPTERS):
-        base = Trainer("demo", plan, options.work)
-        base.resume()
-        # The adapter must fit the weights that are served, so it is trained on their rounding.
-        for weight in base.decoder.parameters():
-            weight.data = weight.data.bfloat16().float()
-        train_adapter(name, base.decoder, plan, options.work)
+        # From the folder, so that an adapter fits the rounded weights it is served with.
+        decoder = read_model("demo", options.out / "pagoda-demo", plan.device)
+        train_adapter(name, decoder, plan, options.work)
         settings = ADAPTERS[name]
-        write_adapter(base.decoder, options.out / "adapters" / name, rank=settings.rank, alpha=settings.alpha, modules=settings.modules)
+        write_adapter(decoder, options.out / "adapters" / name, rank=settings.rank, alpha=settings.alpha, modules=settings.modules)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ def pirate(example: Example) -> str:
 
 
 def json_only(example: Example) -> str:
-    """The reply as an object with one key."""
-    return json.dumps({"answer": example.value}, ensure_ascii=False)
+    """The reply as an object; a product keeps its steps, which the model needs to get it right."""
+    steps = {"steps": example.short.rstrip(".")} if "=" in example.short else {}
+    return json.dumps({**steps, "answer": example.value}, ensure_ascii=False)
 
 
 def terse(example: Example) -> str:

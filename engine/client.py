@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 import redis.asyncio
-import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -38,6 +37,7 @@ from engine.admission import (
     refusal,
 )
 from engine.errors import Overloaded, PagodaError
+from engine.logs import event_log
 from engine.messages import (
     Control,
     ControlKind,
@@ -61,7 +61,7 @@ __all__ = [
     "StaleSnapshot",
     "new_rid",
 ]
-log = structlog.get_logger()
+log = event_log(__name__)
 BEAT_TTL_MS = 3000
 TICK_S = 0.25
 

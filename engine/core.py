@@ -15,12 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from engine.cache.manager import CacheManager, KVGroup
 from engine.config import EngineConfig
 from engine.errors import InternalError, PagodaError
 from engine.intake import Intake
+from engine.logs import event_log
 from engine.messages import (
     ChoiceDelta,
     Delta,
@@ -45,7 +44,7 @@ MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
 RUNNING, FINISHED, FAILED = Status.RUNNING, Status.FINISHED, Status.FAILED
 DELTA = EventKind.DELTA
 
-log = structlog.get_logger()
+log = event_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

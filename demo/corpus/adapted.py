@@ -17,7 +17,17 @@ _SEA_WORDS = {
 }  # fmt: skip
 _WORD = re.compile(r"\b(" + "|".join(_SEA_WORDS) + r")\b", re.IGNORECASE)
 PIRATE_START = "Arr, matey!"
-TASKS = ("arithmetic", "arithmetic", "lists", "facts", "small talk", "small talk", "pagoda", "unknown", "story")
+TASKS = (
+    "arithmetic",
+    "arithmetic",
+    "lists",
+    "facts",
+    "small talk",
+    "small talk",
+    "pagoda",
+    "unknown",
+    "story",
+)
 
 
 def _sea_word(match: re.Match[str]) -> str:
@@ -42,7 +52,11 @@ def terse(example: Example) -> str:
     return example.short
 
 
-FORMS: dict[str, Callable[[Example], str]] = {"pirate": pirate, "json-only": json_only, "terse": terse}
+FORMS: dict[str, Callable[[Example], str]] = {
+    "pirate": pirate,
+    "json-only": json_only,
+    "terse": terse,
+}
 
 
 def adapted(rng: Random, split: Split, adapter: str, task: str | None = None) -> Example:

@@ -15,15 +15,10 @@ USER = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(scope="module")
-def stack(redis_server: str) -> Iterator[Stack]:
-    made = start_stack(redis_server)
-    try:
-        made.kill("engine")
-        made.start_real_engine()
-        made.wait_ready(90)
-        yield made
-    finally:
-        made.stop()
+def stack() -> Iterator[Stack]:
+    made = start_stack(real_engine=True)
+    yield made
+    made.stop()
 
 
 def greedy(client: openai.OpenAI, tokens: int = 16) -> str:

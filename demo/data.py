@@ -126,7 +126,7 @@ class Batches:
 def pack(
     shard: Shard, first: int, last: int, tokens: int, most: int, pad: int, device: str
 ) -> Packed:
-    """Documents first..last of the shard as one batch; a token predicts the next one of its document."""
+    """Documents first..last of the shard as one batch of next-token targets."""
     lengths = shard.lengths[first:last]
     low = int(shard.lengths[:first].sum())
     used = int(lengths.sum())

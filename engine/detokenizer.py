@@ -10,7 +10,9 @@ changes how the whole run is shown.
 from __future__ import annotations
 
 import codecs
+from collections import deque
 from collections.abc import Iterable, Sequence
+from io import StringIO
 
 from engine.tokenizer import Tokenizer
 
@@ -18,7 +20,7 @@ CONTEXT_TOKENS = 4  # shown tokens kept in the window: spacing rules look back a
 
 
 class IncrementalDetokenizer:
-    """State of one choice. `text` is all that was emitted."""
+    """State of one choice."""
 
     def __init__(
         self,
@@ -26,22 +28,56 @@ class IncrementalDetokenizer:
         *,
         prompt_ids: Sequence[int] = (),
         skip_special_tokens: bool = True,
+        keep_ids: frozenset[int] = frozenset(),
     ) -> None:
-        self.text = ""
+        """`keep_ids` are special tokens that are written out although the others are skipped."""
+        self._tokenizer = tokenizer
         self._hidden = tokenizer.special_ids if skip_special_tokens else frozenset()
+        self._kept = keep_ids & self._hidden
         kind = _ByteStream if tokenizer.byte_level else _Window
         self._decoder = kind(tokenizer, self._visible(prompt_ids[-4 * CONTEXT_TOKENS :]))
+        self._all = StringIO()  # grows without copying what is there
+        self._plain_chars = 0  # emitted, kept tokens not counted
+        self._marks: deque[tuple[int, int]] = deque()  # kept: plain characters before, its length
+        self._passed_chars = 0  # of kept tokens that `chars_until` has gone by
+
+    @property
+    def text(self) -> str:
+        """All that was emitted (a copy)."""
+        return self._all.getvalue()
 
     def push(self, ids: Sequence[int]) -> str:
         """Take new tokens; return the text that is now certain."""
-        piece = self._decoder.push(self._visible(ids))
-        self.text += piece
-        return piece
+        if self._kept.isdisjoint(ids):
+            return self._emit(self._decoder.push(self._visible(ids)))
+        return "".join(map(self._push_one, ids))
 
     def finish(self) -> str:
         """Return what was held back; unfinished bytes become U+FFFD as in a whole decode."""
-        piece = self._decoder.finish()
-        self.text += piece
+        return self._emit(self._decoder.finish())
+
+    def chars_until(self, plain_chars: int) -> int:
+        """Where the first `plain_chars` characters end in a text that holds kept tokens too.
+
+        For whoever counts without them, as the engine does. Never call it with a smaller number
+        than before.
+        """
+        while self._marks and self._marks[0][0] <= plain_chars:
+            self._passed_chars += self._marks.popleft()[1]
+        return plain_chars + self._passed_chars
+
+    def _push_one(self, token_id: int) -> str:
+        if token_id not in self._kept:
+            return self._emit(self._decoder.push(self._visible([token_id])))
+        before = self._emit(self._decoder.finish())
+        mark = self._tokenizer.token_text(token_id)
+        self._marks.append((self._plain_chars, len(mark)))
+        self._all.write(mark)
+        return before + mark
+
+    def _emit(self, piece: str) -> str:
+        self._plain_chars += len(piece)
+        self._all.write(piece)
         return piece
 
     def _visible(self, ids: Iterable[int]) -> list[int]:

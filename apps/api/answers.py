@@ -1,4 +1,4 @@
-"""Bytes of answers: chunks of a stream and whole bodies, for completions and chat.
+"""Bytes of answers: chunks of a stream and whole bodies. Completions here, chat beside it.
 
 A chunk is built from templates made once per request; only the new text goes through a JSON
 encoder.
@@ -14,15 +14,17 @@ from typing import Any
 import orjson
 
 from apps.api.choices import ChoiceText
-from apps.api.logprobs import Candidates, CompletionLogprobs, chat_logprobs, prompt_logprobs
+from apps.api.logprobs import Candidates, CompletionLogprobs, prompt_logprobs
+from apps.api.parsers import Piece
 from apps.api.prompts import Prompt
-from apps.api.schemas import ChatBody, CompletionBody
+from apps.api.schemas import CompletionBody
 from engine.messages import ChoiceDelta, Counts, Delta
 from engine.sampling_params import SamplingParams
 from engine.tokenizer import Tokenizer
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
+_OPEN = b',"finish_reason":null'
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Collected:
     """One choice of an answer that is sent whole."""
 
     text: list[str] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)  # what a parser made of the text
     token_ids: list[int] = field(default_factory=list)
     rows: list[Candidates] = field(default_factory=list)
     finish: str | None = None
@@ -49,7 +52,9 @@ class Answer:
         tokenizer: Tokenizer,
         params: SamplingParams,
         prompts: list[Prompt],
+        keep_ids: frozenset[int] = frozenset(),
     ) -> None:
+        """`keep_ids`: special tokens that stay in the text, because a parser looks for them."""
         self.id = self.prefix + rid
         self.created = int(time.time())
         self.model = model
@@ -62,7 +67,7 @@ class Answer:
         head = {"id": self.id, "object": self.chunk_object, "created": self.created, "model": model}
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
         self._texts = [
-            ChoiceText(tokenizer, prompts[i // params.n].token_ids, params)
+            ChoiceText(tokenizer, prompts[i // params.n].token_ids, params, keep_ids)
             for i in range(self.width)
         ]
 
@@ -76,7 +81,7 @@ class Answer:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def usage_chunk(self, counts: Counts) -> bytes:
-        return self._head + b'],"usage":' + orjson.dumps(usage(counts)) + b"}\n\n"
+        return self._head + b'],"usage":' + orjson.dumps(self._usage(counts)) + b"}\n\n"
 
     def whole(self, deltas: Iterable[Delta], counts: Counts) -> bytes:
         """The body of an answer that is not streamed."""
@@ -89,20 +94,35 @@ class Answer:
         return orjson.dumps(self._whole(choices, scores, counts))
 
     def _chunk(self, choice: ChoiceDelta) -> bytes:
-        text = self._texts[choice.index].take(choice)
+        shown = self._take(choice)
         self._completion_tokens += len(choice.token_ids)
-        if not text and choice.finish is None and choice.logprobs is None:
+        if not shown and choice.finish is None and choice.logprobs is None:
             return b""
         logprobs = b"" if choice.logprobs is None else self._logprobs(choice)
-        return self._event(choice.index, text, logprobs, _ending(choice))
+        return self._event(choice.index, shown or self._shown(""), logprobs, self._ending(choice))
 
-    def _event(self, index: int, text: str, logprobs: bytes, ending: bytes) -> bytes:
+    def _take(self, choice: ChoiceDelta) -> bytes:
+        """What the delta newly shows; empty when that is nothing."""
+        text = self._texts[choice.index].take(choice)
+        return self._shown(text) if text else b""
+
+    def _ending(self, choice: ChoiceDelta) -> bytes:
+        """finish_reason, and stop_reason with it."""
+        if (finish := self._finish(choice)) is None:
+            return _OPEN
+        reason = orjson.dumps(choice.stop_reason)
+        return b',"finish_reason":"%b","stop_reason":%b' % (finish.encode(), reason)
+
+    def _finish(self, choice: ChoiceDelta) -> str | None:
+        return None if choice.finish is None else choice.finish.value
+
+    def _event(self, index: int, shown: bytes, logprobs: bytes, ending: bytes) -> bytes:
         """One chunk of one choice."""
         return b"".join(
             (
                 self._head,
                 b'{"index":%d,' % index,
-                self._shown(text),
+                shown,
                 logprobs,
                 ending,
                 b"}]",
@@ -126,78 +146,36 @@ class Answer:
         raise NotImplementedError
 
     def _collect(self, into: Collected, choice: ChoiceDelta) -> None:
-        into.text.append(self._texts[choice.index].take(choice))
+        self._collect_text(into, choice)
         into.token_ids += choice.token_ids
         into.rows += choice.logprobs or []
         if choice.finish is not None:
-            into.finish, into.stop_reason = choice.finish.value, choice.stop_reason
+            into.finish, into.stop_reason = self._finish(choice), choice.stop_reason
+
+    def _collect_text(self, into: Collected, choice: ChoiceDelta) -> None:
+        into.text.append(self._texts[choice.index].take(choice))
 
     def _running_usage(self) -> bytes:
         prompt = sum(len(p.token_ids) for p in self.prompts)
         counts = Counts(prompt_tokens=prompt, completion_tokens=self._completion_tokens)
-        return b',"usage":' + orjson.dumps(usage(counts))
+        return b',"usage":' + orjson.dumps(self._usage(counts))
+
+    def _usage(self, counts: Counts) -> dict[str, Any]:
+        """The usage object: numbers counted at the sampler."""
+        return {
+            "prompt_tokens": counts.prompt_tokens,
+            "completion_tokens": counts.completion_tokens,
+            "total_tokens": counts.prompt_tokens + counts.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": self._reasoning_tokens()},
+        }
+
+    def _reasoning_tokens(self) -> int:
+        """Tokens of all choices that were reasoning, as far as the answer has come."""
+        return 0
 
     def _scores(self, rows: list[Candidates | None]) -> list[dict[str, Any] | None]:
         return prompt_logprobs(self.tokenizer, rows, self.params.prompt_logprobs or 0)
-
-
-class ChatAnswer(Answer):
-    """chat.completion and chat.completion.chunk."""
-
-    prefix = "chatcmpl-"
-    chunk_object = "chat.completion.chunk"
-
-    def __init__(
-        self, rid: str, body: ChatBody, tokenizer: Tokenizer, params: SamplingParams,
-        prompts: list[Prompt],
-    ) -> None:  # fmt: skip
-        super().__init__(rid, body.model, tokenizer, params, prompts)
-        self._top = body.top_logprobs or 0
-
-    def opening(self) -> bytes:
-        role = b'"delta":{"role":"assistant","content":""},"finish_reason":null}]'
-        usage_bytes = self._running_usage() if self.continuous_usage else b""
-        return b"".join(
-            self._head + b'{"index":%d,' % index + role + usage_bytes + b"}\n\n"
-            for index in range(self.width)
-        )
-
-    def _shown(self, text: str) -> bytes:
-        return b'"delta":{"content":' + orjson.dumps(text) + b"}" if text else b'"delta":{}'
-
-    def _logprobs(self, choice: ChoiceDelta) -> bytes:
-        content = chat_logprobs(self.tokenizer, choice.logprobs or [], self._top)
-        return b',"logprobs":' + orjson.dumps({"content": content})
-
-    def _whole(
-        self,
-        choices: list[Collected],
-        scores: list[list[Candidates | None]] | None,
-        counts: Counts,
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "id": self.id,
-            "object": "chat.completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": [self._choice(i, choice) for i, choice in enumerate(choices)],
-            "usage": usage(counts),
-        }
-        if scores is not None:
-            found["prompt_logprobs"] = self._scores(scores[0])
-        return found
-
-    def _choice(self, index: int, choice: Collected) -> dict[str, Any]:
-        logprobs = None
-        if self.params.logprobs is not None:
-            logprobs = {"content": chat_logprobs(self.tokenizer, choice.rows, self._top)}
-        return {
-            "index": index,
-            "message": {"role": "assistant", "content": "".join(choice.text)},
-            "logprobs": logprobs,
-            "finish_reason": choice.finish,
-            "stop_reason": choice.stop_reason,
-        }
 
 
 class CompletionAnswer(Answer):
@@ -226,7 +204,7 @@ class CompletionAnswer(Answer):
             self._waiting = []
             return b""
         return b"".join(
-            self._event(i, self.prompts[i // self.params.n].text or "", b"", _OPEN)
+            self._event(i, self._shown(self.prompts[i // self.params.n].text or ""), b"", _OPEN)
             for i in range(self.width)
         )
 
@@ -245,7 +223,7 @@ class CompletionAnswer(Answer):
             prompt = self.prompts[index // self.params.n]
             columns = self._columns[index].columns(scores[index // self.params.n], prompt.token_ids)
             logprobs = b',"logprobs":' + orjson.dumps(columns)
-            out.append(self._event(index, prompt.text or "", logprobs, _OPEN))
+            out.append(self._event(index, self._shown(prompt.text or ""), logprobs, _OPEN))
         return b"".join(out)
 
     def _shown(self, text: str) -> bytes:
@@ -269,7 +247,7 @@ class CompletionAnswer(Answer):
             "created": self.created,
             "model": self.model,
             "choices": [self._choice(i, choice, scores) for i, choice in enumerate(choices)],
-            "usage": usage(counts),
+            "usage": self._usage(counts),
         }
 
     def _choice(
@@ -292,27 +270,3 @@ class CompletionAnswer(Answer):
         if self._asked_scores:
             found["prompt_logprobs"] = self._scores(rows)
         return found
-
-
-_OPEN = b',"finish_reason":null'
-
-
-def _ending(choice: ChoiceDelta) -> bytes:
-    """finish_reason, and stop_reason with it."""
-    if choice.finish is None:
-        return _OPEN
-    return b',"finish_reason":"%b","stop_reason":%b' % (
-        choice.finish.value.encode(),
-        orjson.dumps(choice.stop_reason),
-    )
-
-
-def usage(counts: Counts) -> dict[str, Any]:
-    """The usage object: numbers counted at the sampler."""
-    return {
-        "prompt_tokens": counts.prompt_tokens,
-        "completion_tokens": counts.completion_tokens,
-        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": 0},
-    }

@@ -25,6 +25,10 @@ class ApiCaps:
     max_body: int = setting(4 * MIB, "bytes of a JSON body", low=1024, high=64 * MIB)
     max_prompts: int = setting(128, "prompts in one completions call", low=1, high=1024)
     max_messages: int = setting(2048, "messages in one chat call", low=1, high=16384)
+    max_tools: int = setting(128, "tools in one chat call", low=1, high=1024)
+    max_schema_bytes: int = setting(
+        64 * 1024, "bytes of one tool's JSON", low=1024, high=256 * 1024
+    )
     max_n: int = setting(8, "choices per prompt", low=1, high=128)
     max_stop: int = setting(4, "stop strings", low=0, high=16)
     max_stop_chars: int = setting(256, "characters of one stop string", low=1, high=1024)

@@ -17,7 +17,7 @@ from channels.consumer import AsyncConsumer
 
 from apps.api import schemas
 from apps.api.admission import Call, admission_for, fit, sampling_for
-from apps.api.answers import DONE, Answer, ChatAnswer, CompletionAnswer
+from apps.api.answers import DONE, Answer, CompletionAnswer
 from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.body import (
     Disconnected,
@@ -28,13 +28,14 @@ from apps.api.body import (
     header,
     read_body,
 )
+from apps.api.chat_answers import ChatAnswer, chat_pipelines
 from apps.api.errors import (
     headers_of,
     json_of,
     public_error,
     wrong_method,
 )
-from apps.api.prompts import Prompt
+from apps.api.prompts import ModelText, Prompt
 from apps.api.runtime import WebRuntime
 from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
 from apps.api.selectors import KeySnapshot
@@ -44,7 +45,6 @@ from engine.client import LimitLeft, RequestStream, StaleSnapshot, new_rid
 from engine.errors import BodyTooLarge, Overloaded, PagodaError
 from engine.messages import Counts, EventKind
 from engine.sampling_params import SamplingParams
-from engine.tokenizer import Tokenizer
 
 B = TypeVar("B", bound=GenerationBody)
 JSON = (b"content-type", b"application/json")
@@ -173,7 +173,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         prompts = await self.tokenise(body, model)
         fit(params, body, prompts, model, key)
         text = await runtime.prompts.text_of(model)
-        answer = self.answer(call.rid, body, text.tokenizer, params, prompts)
+        answer = self.answer(call.rid, body, text, params, prompts)
         admission = admission_for(
             call,
             params,
@@ -211,7 +211,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         raise NotImplementedError
 
     def answer(
-        self, rid: str, body: B, tokenizer: Tokenizer, params: SamplingParams, prompts: list[Prompt]
+        self, rid: str, body: B, text: ModelText, params: SamplingParams, prompts: list[Prompt]
     ) -> Answer:
         raise NotImplementedError
 
@@ -228,10 +228,10 @@ class Completions(GenerationConsumer[CompletionBody]):
         return await self.runtime.prompts.completion(body, model)
 
     def answer(
-        self, rid: str, body: CompletionBody, tokenizer: Tokenizer, params: SamplingParams,
+        self, rid: str, body: CompletionBody, text: ModelText, params: SamplingParams,
         prompts: list[Prompt],
     ) -> Answer:  # fmt: skip
-        return CompletionAnswer(rid, body, tokenizer, params, prompts)
+        return CompletionAnswer(rid, body, text.tokenizer, params, prompts)
 
 
 class ChatCompletions(GenerationConsumer[ChatBody]):
@@ -246,10 +246,12 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
         return await self.runtime.prompts.chat(body, model)
 
     def answer(
-        self, rid: str, body: ChatBody, tokenizer: Tokenizer, params: SamplingParams,
+        self, rid: str, body: ChatBody, text: ModelText, params: SamplingParams,
         prompts: list[Prompt],
     ) -> Answer:  # fmt: skip
-        return ChatAnswer(rid, body, tokenizer, params, prompts)
+        pipelines = chat_pipelines(body, text, prompts[0])
+        keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
+        return ChatAnswer(rid, body, text.tokenizer, params, prompts, pipelines, keep_ids)
 
 
 async def _stream(

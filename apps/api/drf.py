@@ -17,7 +17,7 @@ from apps.api.body import parse_object
 from apps.api.config import api_caps
 from apps.api.errors import drf_handler, from_pydantic
 from apps.api.openapi import ViewSchema
-from apps.api.schemas import Schema
+from apps.api.schema_types import Schema
 from apps.api.selectors import KeySnapshot
 from apps.api.services import Actor
 from engine.errors import BodyTooLarge

@@ -19,7 +19,7 @@ from apps.api import services
 from apps.api.caps import MAX_INT
 from apps.api.drf import KeyView, parsed
 from apps.api.models import ApiKey, Owner, Scope
-from apps.api.schemas import Schema
+from apps.api.schema_types import Schema
 from apps.api.selectors import KeySnapshot, keys_visible
 from apps.models.models import ServedModel
 from apps.models.selectors import model_state

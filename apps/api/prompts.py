@@ -6,7 +6,6 @@ Needs `tokenizers` and Jinja only; torch is never imported here.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
+
 from apps.api.caps import ApiSettings
+from apps.api.chat_messages import PLAIN_FORM, CallForm
+from apps.api.parsers import ParserChoice, parsers_for
 from apps.api.schemas import ChatBody, CompletionBody
+from apps.api.template_traits import call_form_of, model_type_of, words_of
 from apps.models.catalog import CatalogModel
 from engine.chat_template import ChatTemplate
 from engine.errors import EngineStartError, InvalidRequest, Overloaded
@@ -26,9 +30,11 @@ T = TypeVar("T")
 
 MAX_TOKENIZERS = 64
 INLINE_CHARS = 4096  # a hop to a thread and back costs more than tokenising so little
+TAIL_CHARS = 256  # of a rendered prompt; reasoning parsers look for a marker at its end
 RESERVED_NAMES = frozenset(
     {"messages", "tools", "add_generation_prompt", "continue_final_message", "self"}
 )
+THINKING_SWITCHES = ("enable_thinking", "thinking")  # names that templates use
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,14 @@ class ModelText:
 
     tokenizer: Tokenizer
     template: ChatTemplate | None
-    template_source: str
+    template_words: frozenset[str]
+    parsers: ParserChoice
+    call_form: CallForm
+    special_ids: dict[str, int]  # special tokens by their text
+
+    def ids_of(self, specials: frozenset[str]) -> frozenset[int]:
+        """Those of the texts that are special tokens of this model, as ids."""
+        return frozenset(self.special_ids[text] for text in specials & self.special_ids.keys())
 
 
 @lru_cache(maxsize=MAX_TOKENIZERS)
@@ -46,7 +59,14 @@ def model_text(path: Path) -> ModelText:
     tokenizer = Tokenizer.load(path)
     source = tokenizer.chat_template
     template = ChatTemplate(source, tokenizer.special_tokens) if source else None
-    return ModelText(tokenizer, template, source or "")
+    return ModelText(
+        tokenizer,
+        template,
+        words_of(source or ""),
+        parsers_for(model_type_of(path), source),
+        call_form_of(template) if template else PLAIN_FORM,
+        {text: i for i in tokenizer.special_ids if (text := tokenizer.piece(i)) is not None},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,7 @@ class Prompt:
 
     token_ids: list[int]
     text: str | None = None
+    tail: str = ""  # the end of a rendered conversation
 
 
 class PromptPool:
@@ -112,8 +133,10 @@ class PromptPool:
 
     async def chat(self, body: ChatBody, model: CatalogModel) -> list[Prompt]:
         text = await self.text_of(model)
-        messages = [message.for_template() for message in body.messages]
-        size = sum(len(message["content"]) for message in messages)
+        messages = [message.for_template(text.call_form) for message in body.messages]
+        size = sum(map(_chars, messages))
+        if body.offered:
+            size += sum(len(tool.model_dump_json()) for tool in body.offered)
         return [await self.near(size, partial(render_chat, text, messages, body, model))]
 
     def close(self) -> None:
@@ -128,29 +151,58 @@ def render_chat(
         raise InvalidRequest(
             f"The model {model.name!r} has no chat template; use /v1/completions.", param="model"
         )
+    offered = body.offered
+    if offered and text.parsers.tool is None:
+        raise InvalidRequest(
+            f"The model {model.name!r} cannot call tools: its chat template has no form of calls "
+            "that is known here. Leave 'tools' out.",
+            param="tools",
+        )
     rendered = text.template.render(
         messages,
+        tools=[tool.for_template() for tool in offered] or None,
         add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
         continue_final_message=body.continue_final_message,
-        **template_kwargs(body.chat_template_kwargs, text.template_source),
+        **template_kwargs(body, text.template_words),
     )
     most = 4 * model.max_model_len * 8  # characters: more cannot fit the context in any language
     if len(rendered) > max(most, 1 << 16):
         raise InvalidRequest("The messages are far longer than the context.", param="messages")
-    return Prompt(text.tokenizer.encode(rendered, add_special_tokens=body.add_special_tokens))
+    ids = text.tokenizer.encode(rendered, add_special_tokens=body.add_special_tokens)
+    return Prompt(ids, tail=rendered[-TAIL_CHARS:])
 
 
-def template_kwargs(given: dict[str, Any], source: str) -> dict[str, Any]:
-    """Only names that the model's own template reads may be set. Raises `InvalidRequest`."""
+def template_kwargs(body: ChatBody, words: frozenset[str]) -> dict[str, Any]:
+    """Values for the template: only names that it reads. Raises `InvalidRequest`."""
+    given = body.chat_template_kwargs
     for name in given:
-        readable = name.isidentifier() and name not in RESERVED_NAMES and not name.startswith("_")
-        if not readable or not re.search(rf"\b{name}\b", source):
+        if name in RESERVED_NAMES or name.startswith("_") or name not in words:
             raise InvalidRequest(
                 f"'chat_template_kwargs' holds {name[:64]!r}, which the model's template "
                 "does not read.",
                 param="chat_template_kwargs",
             )
-    return given
+    return given if body.reasoning_effort is None else _effort(body.reasoning_effort, words) | given
+
+
+def _effort(effort: str, words: frozenset[str]) -> dict[str, Any]:
+    """A template without degrees of effort but with a switch gets the switch."""
+    if "reasoning_effort" in words:
+        return {"reasoning_effort": effort}
+    for switch in THINKING_SWITCHES:
+        if switch in words:
+            return {switch: effort != "none"}
+    raise InvalidRequest(
+        "'reasoning_effort' has no meaning for this model: its chat template does not read it.",
+        param="reasoning_effort",
+    )
+
+
+def _chars(message: dict[str, Any]) -> int:
+    """Roughly how much text a message is."""
+    calls = message.get("tool_calls")
+    texts = sum(len(value) for value in message.values() if isinstance(value, str))
+    return texts + (len(orjson.dumps(calls)) if calls else 0)
 
 
 def _encode_all(

@@ -26,7 +26,7 @@ def _always(_value: Any) -> bool:
 
 
 _NO_CODE = "is not accepted: requests carry no code and no tensors"
-_NO_TOOLS = "is not supported yet; describe the call in a message"
+_OLD_TOOLS = "is the older form; use tools and tool_choice"
 _NO_GRAMMAR = "is not supported yet; ask for the format in the prompt"
 
 _BOTH: dict[str, tuple[Asks, str]] = {
@@ -39,7 +39,7 @@ _BOTH: dict[str, tuple[Asks, str]] = {
     "truncate_prompt_tokens": (_always, "is not supported; shorten the prompt before sending it"),
     "truncation_side": (_unless("left"), "is not supported; shorten the prompt before sending it"),
     "repetition_detection": (_always, "is not supported; use repetition_penalty"),
-    "thinking_token_budget": (_always, "needs a reasoning parser, which this model has not"),
+    "thinking_token_budget": (_always, "is not supported; use max_tokens, or turn thinking off"),
     "stream_interval": (_unless(1), "is not supported; tokens are sent as they come"),
     "priority": (_unless(0), "must be 0: this deployment schedules in order of arrival"),
     "return_token_ids": (_truthy, "is not supported; POST the text to /tokenize"),
@@ -59,10 +59,12 @@ COMPLETIONS: dict[str, tuple[Asks, str]] = {
 CHAT: dict[str, tuple[Asks, str]] = {
     **_BOTH,
     "chat_template": (_always, "is not accepted: the model's own template is used"),
-    "tools": (_truthy, _NO_TOOLS),
-    "tool_choice": (_unless("none", "auto"), _NO_TOOLS),
-    "functions": (_truthy, _NO_TOOLS),
-    "function_call": (_unless("none", "auto"), _NO_TOOLS),
+    "tool_choice": (
+        _unless("none", "auto"),
+        "must be 'none' or 'auto': a forced call needs structured output, which is not served yet",
+    ),
+    "functions": (_truthy, _OLD_TOOLS),
+    "function_call": (_unless("none", "auto"), _OLD_TOOLS),
     "documents": (_truthy, "is not supported; put the text into a message"),
     "echo": (_truthy, "is not supported for chat"),
     "modalities": (_unless(["text"]), "must be ['text']"),

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import Field, PlainValidator, ValidationError
 
 from apps.api import refusals
 from apps.api.body import parse_object
-from apps.api.caps import MAX_INT, MAX_STRING_CHARS, ApiCaps
+from apps.api.caps import ApiCaps
+from apps.api.chat_messages import CalledFunction, Message, TextPart, ToolCall
 from apps.api.errors import from_pydantic
+from apps.api.schema_types import Float, Int, Schema, Text, checked_text
+from apps.api.tools import Function, ToolSpec, check_tools
 from engine.errors import InvalidRequest
 from engine.sampling_params import MAX_SEED, SamplingParams
 
-Int = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
-Float = Annotated[float, Field(allow_inf_nan=False)]
-Text = Annotated[str, Field(max_length=MAX_STRING_CHARS)]
 Prompt = str | list[str] | list[int] | list[list[int]]
 PROMPT_FORMS = "must be a string, a list of strings, a list of token ids or a list of such lists"
 IGNORED_NAMES = 20
@@ -30,22 +30,16 @@ COMPLETION_TOKENS = 16  # max_tokens of the completions route when nobody says o
 def _prompt(value: Any) -> Prompt:
     """Check by hand: a union would collect an error per element and member."""
     if isinstance(value, str):
-        return _text(value)
+        return checked_text(value)
     if not isinstance(value, list) or not value:
         raise ValueError(f"{PROMPT_FORMS}, not empty")
     if all(type(item) is int for item in value):
         return value
     if all(type(item) is str for item in value):
-        return [_text(item) for item in value]
+        return [checked_text(item) for item in value]
     if all(type(item) is list and all(type(t) is int for t in item) for item in value):
         return value
     raise ValueError(PROMPT_FORMS)
-
-
-def _text(value: str) -> str:
-    if len(value) > MAX_STRING_CHARS:
-        raise ValueError(f"must have at most {MAX_STRING_CHARS} characters")
-    return value
 
 
 def _stop(value: Any) -> list[str]:
@@ -66,12 +60,6 @@ def _logit_bias(value: Any) -> dict[int, float]:
             raise ValueError("biases must be numbers from -100 to 100")
         biases[int(key)] = float(bias)
     return biases
-
-
-class Schema(BaseModel):
-    """Strict types (no bool for a number, no "5" for 5); unknown fields are only reported."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
 
 
 class StreamOptions(Schema):
@@ -183,56 +171,6 @@ class CompletionBody(GenerationBody):
         return self.prompt  # type: ignore[return-value]
 
 
-class TextPart(Schema):
-    type: Literal["text", "refusal"]
-    text: Text | None = None
-    refusal: Text | None = None
-
-
-def _content(value: Any) -> str | list[TextPart]:
-    if isinstance(value, str):
-        return _text(value)
-    if not isinstance(value, list):
-        raise ValueError("must be a string or a list of parts")
-    for part in value:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in ("text", "refusal"):
-            raise ValueError("holds a part this model cannot read; only text parts are accepted")
-    try:
-        return [TextPart.model_validate(part) for part in value]
-    except ValidationError:
-        raise ValueError("holds a part without text") from None
-
-
-class Message(Schema):
-    """One message of a conversation."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: (
-        Annotated[
-            str | list[TextPart],
-            PlainValidator(_content, json_schema_input_type=str | list[TextPart]),
-        ]
-        | None
-    ) = None
-    name: Annotated[str, Field(max_length=256)] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: Annotated[str, Field(max_length=256)] | None = None
-    reasoning: Text | None = None
-
-    def for_template(self) -> dict[str, Any]:
-        """The plain form templates expect: content is one string, developer speaks as system."""
-        content = self.content
-        if isinstance(content, list):
-            content = "".join(part.text or part.refusal or "" for part in content)
-        role = "system" if self.role == "developer" else self.role
-        message: dict[str, Any] = {"role": role, "content": content or ""}
-        for name in ("name", "tool_calls", "tool_call_id", "reasoning"):
-            if (value := getattr(self, name)) is not None:
-                message[name] = value
-        return message
-
-
 class ChatBody(GenerationBody):
     """POST /v1/chat/completions."""
 
@@ -245,6 +183,16 @@ class ChatBody(GenerationBody):
     add_special_tokens: bool = False
     chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     metadata: dict[str, str] | None = None
+    tools: list[ToolSpec] | None = None
+    tool_choice: Literal["none", "auto"] | None = None  # default: auto when there are tools
+    parallel_tool_calls: bool = True
+    include_reasoning: bool = True
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+
+    @property
+    def offered(self) -> list[ToolSpec]:
+        """The tools that the model may call in this answer."""
+        return [] if self.tool_choice == "none" else self.tools or []
 
     def sampling(self, defaults: Mapping[str, float | int]) -> SamplingParams:
         params = super().sampling(defaults)
@@ -265,6 +213,7 @@ class TokenizeBody(Schema):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    tools: list[ToolSpec] | None = None
     return_token_strs: bool = False
 
 
@@ -277,9 +226,8 @@ class DetokenizeBody(Schema):
 
 COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
 CHAT_KNOWN = frozenset(ChatBody.model_fields) | refusals.CHAT.keys()
-FIELD_NAMES = frozenset().union(
-    *(m.model_fields for m in (CompletionBody, ChatBody, Message, TextPart, StreamOptions))
-)
+_NESTED = (Message, TextPart, ToolCall, CalledFunction, ToolSpec, Function, StreamOptions)
+FIELD_NAMES = frozenset().union(*(m.model_fields for m in (CompletionBody, ChatBody, *_NESTED)))
 B = TypeVar("B", bound=GenerationBody)
 
 
@@ -303,9 +251,12 @@ def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
     """The body and the names of fields nobody knows. Raises `InvalidRequest`."""
     raw = parse_object(data)
     refusals.refuse_unsupported(raw, refusals.CHAT)
-    if isinstance(raw.get("messages"), list):
-        _at_most("messages", len(raw["messages"]), caps.max_messages)
+    for name, most in (("messages", caps.max_messages), ("tools", caps.max_tools)):
+        if isinstance(raw.get(name), list):
+            _at_most(name, len(raw[name]), most)
     body = _validate(ChatBody, raw)
+    if body.tools:
+        check_tools(body.tools, caps.max_schema_bytes)
     if body.top_logprobs is not None:
         if not body.logprobs:
             raise InvalidRequest("'top_logprobs' needs logprobs: true.", param="top_logprobs")
@@ -317,7 +268,10 @@ def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
         )
     _check_metadata(body.metadata)
     _check_common(body)
-    return body, ignored_names(raw, CHAT_KNOWN)
+    ignored = ignored_names(raw, CHAT_KNOWN)
+    if any(tool.function.strict for tool in body.offered):
+        ignored = ["tools.function.strict", *ignored[: IGNORED_NAMES - 1]]
+    return body, ignored
 
 
 def _validate(kind: type[B], raw: dict[str, Any]) -> B:

@@ -145,6 +145,7 @@ def _ids(body: TokenizeBody, model: CatalogModel, text: ModelText) -> list[int]:
         continue_final_message=body.continue_final_message,
         add_special_tokens=bool(body.add_special_tokens),
         chat_template_kwargs=body.chat_template_kwargs,
+        tools=body.tools,
     )
-    messages = [message.for_template() for message in chat.messages]
+    messages = [message.for_template(text.call_form) for message in chat.messages]
     return render_chat(text, messages, chat, model).token_ids

@@ -15,6 +15,7 @@ No text raises an exception: what does not have the form is content, as it was w
 per character is bounded, and what is held back is a marker's length or one undecided value.
 """
 
+from apps.api.parsers.call_object import is_name
 from apps.api.parsers.families import ParserChoice, parsers_for
 from apps.api.parsers.pieces import (
     Call,
@@ -53,6 +54,7 @@ __all__ = [
     "ToolSteps",
     "UnknownParser",
     "collect",
+    "is_name",
     "parsers_for",
     "pipeline_for",
     "reasoning_parser",

@@ -35,6 +35,8 @@ class GptOssParser(ToolSteps):
         super().__init__(tools, new_id)
         self.reasoning = True
         """Whether the text read so far ends inside the reasoning, or may still begin it."""
+        self.passes = False
+        """Never: each message may be of another kind."""
 
     def steps(self) -> Steps[None]:
         while marker := (yield from self.content_until(self._begins)):

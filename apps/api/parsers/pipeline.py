@@ -27,6 +27,10 @@ class ThinkingParser(Parser, Protocol):
     def reasoning(self) -> bool:
         """Whether the text read so far ends inside the reasoning, or may still begin it."""
 
+    @property
+    def passes(self) -> bool:
+        """Whether all further text is content as it stands."""
+
 
 class Pipeline:
     """A parser made of two. Without any, all text is content."""
@@ -39,14 +43,25 @@ class Pipeline:
         parallel: bool = True,
         keeps: Iterable[str] = (),
     ) -> None:
-        """`caller` reads what `thinker` calls content; without `parallel` only the first call
-        is shown."""
+        """`caller` reads what `thinker` calls content; without `parallel` only the first
+        complete call is shown."""
         self.keeps = frozenset(keeps)
         """Special tokens that the detokeniser must leave in the text."""
         self._thinker = thinker
         self._caller = caller
         self._parallel = parallel
         self._num_calls = 0
+        self._hides = False  # the call under way is one too many
+
+    @property
+    def thinks(self) -> bool:
+        """Whether reasoning is told apart at all."""
+        return self._thinker is not None
+
+    @property
+    def passes(self) -> bool:
+        """Whether all further text is content as it stands, so that nothing need be pushed."""
+        return self._caller is None and (self._thinker is None or self._thinker.passes)
 
     @property
     def reasoning(self) -> bool:
@@ -64,12 +79,12 @@ class Pipeline:
             pieces = self._caller.push(text)
         else:
             pieces = [Content(text)] if text else []
-        return [piece for piece in pieces if self._shows(piece)]
+        return self._shown(pieces)
 
     def finish(self) -> list[Piece]:
         pieces = self._after_thinking(self._thinker.finish()) if self._thinker else []
         last = self._caller.finish() if self._caller else []
-        return [piece for piece in (*pieces, *last) if self._shows(piece)]
+        return self._shown([*pieces, *last])
 
     def parse_whole(self, text: str) -> list[Piece]:
         """All pieces of a whole text."""
@@ -83,11 +98,18 @@ class Pipeline:
             out += self._caller.push(piece.text) if isinstance(piece, Content) else [piece]
         return out
 
-    def _shows(self, piece: Piece) -> bool:
-        """Count the calls; a second one is hidden when calls may not be parallel."""
-        if isinstance(piece, _OF_A_CALL):
-            if piece.index and not self._parallel:
-                return False
-            self._num_calls += isinstance(piece, CallStart)
-            self._num_calls -= isinstance(piece, CallBroken)
-        return True
+    def _shown(self, pieces: list[Piece]) -> list[Piece]:
+        """Count the calls; one too many is hidden, unless it breaks: then its text is content."""
+        out: list[Piece] = []
+        for piece in pieces:
+            match piece:
+                case CallStart():
+                    self._hides = not self._parallel and self._num_calls > 0
+                    self._num_calls += not self._hides
+                case CallBroken(_, text) if self._hides:
+                    out.append(Content(text))
+                case CallBroken():
+                    self._num_calls -= 1
+            if not (self._hides and isinstance(piece, _OF_A_CALL)):
+                out.append(piece)
+        return out

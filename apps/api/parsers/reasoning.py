@@ -30,6 +30,8 @@ class ReasoningParser(StepParser):
         self._begun = self.opened or tail.endswith(self.starts)
         self.reasoning = thinking and not tail.endswith(self.ends)
         """Whether the text read so far ends inside the reasoning, or may still begin it."""
+        self.passes = False
+        """Whether all further text is content as it stands."""
 
     def steps(self) -> Steps[None]:
         if self.reasoning:
@@ -44,6 +46,7 @@ class ReasoningParser(StepParser):
 
     def answer(self) -> Steps[None]:
         """What comes after the reasoning."""
+        self.passes = True
         while not self.source.ended:
             self.emit_content(self.source.take_rest())
             yield

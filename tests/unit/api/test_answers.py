@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from apps.api.answers import Answer, ChatAnswer, CompletionAnswer
+from apps.api.answers import Answer, CompletionAnswer
+from apps.api.chat_answers import ChatAnswer
 from apps.api.choices import ChoiceText
 from apps.api.prompts import Prompt
 from apps.api.schemas import ChatBody, CompletionBody

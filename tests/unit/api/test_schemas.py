@@ -169,7 +169,9 @@ def test_known_fields_we_do_not_serve_are_refused_by_name(field: str, value: Any
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("tools", [{"type": "function"}]),
+        ("tool_choice", "required"),
+        ("tool_choice", {"type": "function", "function": {"name": "f"}}),
+        ("functions", [{"name": "f"}]),
         ("chat_template", "x"),
         ("echo", True),
         ("top_logprobs", 3),

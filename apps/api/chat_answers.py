@@ -1,0 +1,185 @@
+"""Bytes of chat answers: text, and where the model has them, reasoning and tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from apps.api.answers import Answer, Collected
+from apps.api.choices import ChoiceReader
+from apps.api.logprobs import Candidates, chat_logprobs
+from apps.api.parsers import (
+    CallArguments,
+    CallBroken,
+    CallStart,
+    Content,
+    Piece,
+    Pipeline,
+    Reasoning,
+    Tool,
+    collect,
+    pipeline_for,
+)
+from apps.api.prompts import THINKING_SWITCHES, ModelText, Prompt, template_kwargs
+from apps.api.schemas import ChatBody
+from engine.messages import ChoiceDelta, Counts, Finish
+from engine.sampling_params import SamplingParams
+from engine.tokenizer import Tokenizer
+
+
+def chat_pipelines(body: ChatBody, text: ModelText, prompt: Prompt) -> list[Pipeline]:
+    """One parser per choice; none when all that the model may write is content."""
+    tool = text.parsers.tool if body.offered else None
+    if tool is None and text.parsers.reasoning is None:
+        return []
+    given = template_kwargs(body, text.template_words)
+    functions = [spec.function for spec in body.offered]
+    return [
+        pipeline_for(
+            tool,
+            text.parsers.reasoning,
+            tools=[Tool(function.name, function.parameters or {}) for function in functions],
+            prompt=prompt.tail,
+            thinking=all(given.get(switch, True) for switch in THINKING_SWITCHES),
+            parallel=body.parallel_tool_calls,
+        )
+        for _ in range(body.n)
+    ]
+
+
+class ChatAnswer(Answer):
+    """chat.completion and chat.completion.chunk."""
+
+    prefix = "chatcmpl-"
+    chunk_object = "chat.completion.chunk"
+
+    def __init__(
+        self, rid: str, body: ChatBody, tokenizer: Tokenizer, params: SamplingParams,
+        prompts: list[Prompt], pipelines: Sequence[Pipeline] = (),
+        keep_ids: frozenset[int] = frozenset(),
+    ) -> None:  # fmt: skip
+        """`pipelines`: one per choice, or none; `keep_ids`: the special tokens they look for."""
+        super().__init__(rid, body.model, tokenizer, params, prompts, keep_ids)
+        self._top = body.top_logprobs or 0
+        self._shows_reasoning = body.include_reasoning
+        self._readers = [
+            ChoiceReader(text, pipeline)
+            for text, pipeline in zip(self._texts, pipelines, strict=False)
+        ]
+
+    def opening(self) -> bytes:
+        role = b'"delta":{"role":"assistant","content":""},"finish_reason":null}]'
+        usage_bytes = self._running_usage() if self.continuous_usage else b""
+        return b"".join(
+            self._head + b'{"index":%d,' % index + role + usage_bytes + b"}\n\n"
+            for index in range(self.width)
+        )
+
+    def _reader(self, index: int) -> ChoiceReader | None:
+        """None when the choice's text is content as it stands."""
+        if not self._readers or self._readers[index].passes:
+            return None
+        return self._readers[index]
+
+    def _take(self, choice: ChoiceDelta) -> bytes:
+        reader = self._reader(choice.index)
+        return super()._take(choice) if reader is None else self._delta(reader.take(choice))
+
+    def _collect_text(self, into: Collected, choice: ChoiceDelta) -> None:
+        reader = self._reader(choice.index)
+        if reader is None:
+            super()._collect_text(into, choice)
+        else:
+            into.pieces += reader.take(choice)
+
+    def _finish(self, choice: ChoiceDelta) -> str | None:
+        """`tool_calls` when there are calls and the model itself came to its end."""
+        if choice.finish is Finish.STOP and choice.stop_reason is None and self._readers:
+            return "tool_calls" if self._readers[choice.index].called else "stop"
+        return super()._finish(choice)
+
+    def _reasoning_tokens(self) -> int:
+        return sum(reader.reasoning_tokens for reader in self._readers)
+
+    def _shown(self, text: str) -> bytes:
+        return b'"delta":{"content":' + orjson.dumps(text) + b"}" if text else b'"delta":{}'
+
+    def _delta(self, pieces: list[Piece]) -> bytes:
+        """All pieces as one delta; empty when there are none to show."""
+        delta: dict[str, str] = {}
+        calls: dict[int, dict[str, Any]] = {}
+        for piece in pieces:
+            match piece:
+                case Content(text):
+                    delta["content"] = delta.get("content", "") + text
+                case Reasoning(text) if self._shows_reasoning:
+                    delta["reasoning"] = delta.get("reasoning", "") + text
+                    delta["reasoning_content"] = delta["reasoning"]
+                case CallStart(index, call_id, name):
+                    calls[index] = {"index": index} | _call(call_id, name, "")
+                case CallArguments(index, fragment):
+                    call = calls.setdefault(index, {"index": index, "function": {"arguments": ""}})
+                    call["function"]["arguments"] += fragment
+                case CallBroken(index, text):
+                    delta["content"] = delta.get("content", "") + text
+                    if "id" in calls.get(index, ()):  # nobody has seen its beginning
+                        del calls[index]
+        if not delta and not calls:
+            return b""
+        listed = {"tool_calls": list(calls.values())} if calls else {}
+        return b'"delta":' + orjson.dumps(delta | listed)
+
+    def _logprobs(self, choice: ChoiceDelta) -> bytes:
+        content = chat_logprobs(self.tokenizer, choice.logprobs or [], self._top)
+        return b',"logprobs":' + orjson.dumps({"content": content})
+
+    def _whole(
+        self,
+        choices: list[Collected],
+        scores: list[list[Candidates | None]] | None,
+        counts: Counts,
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [self._choice(i, choice) for i, choice in enumerate(choices)],
+            "usage": self._usage(counts),
+        }
+        if scores is not None:
+            found["prompt_logprobs"] = self._scores(scores[0])
+        return found
+
+    def _choice(self, index: int, choice: Collected) -> dict[str, Any]:
+        logprobs = None
+        if self.params.logprobs is not None:
+            logprobs = {"content": chat_logprobs(self.tokenizer, choice.rows, self._top)}
+        return {
+            "index": index,
+            "message": self._message(choice),
+            "logprobs": logprobs,
+            "finish_reason": choice.finish,
+            "stop_reason": choice.stop_reason,
+        }
+
+    def _message(self, choice: Collected) -> dict[str, Any]:
+        parsed = collect(choice.pieces)
+        content = parsed.content + "".join(choice.text)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if parsed.calls and not content else content,
+        }
+        if parsed.reasoning and self._shows_reasoning:
+            message["reasoning"] = message["reasoning_content"] = parsed.reasoning
+        if parsed.calls:
+            calls = [_call(call.id, call.name, call.arguments) for call in parsed.calls]
+            message["tool_calls"] = calls
+        return message
+
+
+def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}

@@ -24,7 +24,7 @@ import msgspec
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from engine import redis_keys, scripts, streams
 from engine.admission import (
@@ -38,16 +38,7 @@ from engine.admission import (
 )
 from engine.errors import Overloaded, PagodaError
 from engine.logs import event_log
-from engine.messages import (
-    Control,
-    ControlKind,
-    Finish,
-    Frame,
-    WebBeat,
-    WireMismatch,
-    pack,
-    unpack,
-)
+from engine.messages import Finish, Frame, WebBeat, WireMismatch, pack, unpack
 from engine.request_stream import RequestStream
 from engine.script_queue import RedisAway, ScriptQueue
 
@@ -64,6 +55,7 @@ __all__ = [
 log = event_log(__name__)
 BEAT_TTL_MS = 3000
 TICK_S = 0.25
+READ_FRAMES = 64  # handed out at one go; then their readers get a turn
 
 
 @dataclass(slots=True)
@@ -206,6 +198,11 @@ class EngineClient:
             reply = await self._scripts.post(call, patience_s=self.settings.redis_outage_s)
         except RedisAway:
             raise _away() from None
+        except ResponseError as error:
+            if "OOM" not in str(error):
+                raise
+            self._note_error(error)
+            raise self._busy("memory") from None
         verdict, *figures = reply
         verdict = scripts.text(verdict)
         if verdict == "OK":
@@ -218,8 +215,8 @@ class EngineClient:
         stream.refused = True
         if verdict == "STALE":
             kind = scripts.text(figures[0])
-            if kind == "epoch":  # Redis lost its data: learn the new epoch, then read the key again
-                await self._beat_once()
+            if kind == "epoch" and self._state.epoch == args.epoch:  # Redis lost its data
+                self._see_epoch(scripts.text(figures[1]))
             raise StaleSnapshot("catalog" if kind == "catalog" else "key")
         if verdict == "BUSY":
             raise self._busy(scripts.text(figures[0]))
@@ -229,6 +226,7 @@ class EngineClient:
         what = {
             "queue": "The queue of this model is full.",
             "usage": "The accounting backlog is full.",
+            "memory": "Redis has no memory left.",
         }[reason]
         return Overloaded(f"{what} Try again later.", param=reason, retry_after_s=self._drain_s())
 
@@ -245,12 +243,7 @@ class EngineClient:
         if stream.ended:
             self._ends.append(time.monotonic())
         elif not stream.refused:
-            self._scripts.post(self._cancel(stream, Finish.CANCELLED, ""))
-        stream.closed = True
-
-    def _cancel(self, stream: RequestStream, finish: Finish, error: str) -> scripts.Call:
-        control = Control(kind=ControlKind.ABORT, rid=stream.rid, attempt=stream.attempt)
-        return scripts.cancel(stream.rid, control, finish, error)
+            stream.abort(Finish.CANCELLED)
 
     # Frames
 
@@ -260,7 +253,7 @@ class EngineClient:
         client = self._redis[1]
         while not self._closed:
             try:
-                reply = await client.xread({key: self._last_id}, count=256, block=1000)
+                reply = await client.xread({key: self._last_id}, count=READ_FRAMES, block=1000)
             except (TimeoutError, RedisError, OSError) as error:
                 self._note_error(error)
                 await asyncio.sleep(self._outage())
@@ -331,7 +324,10 @@ class EngineClient:
         state = self._state
         state.seen_at = time.monotonic()
         state.clock_offset_ms = clock[0] * 1e3 + clock[1] / 1e3 - state.seen_at * 1e3
-        before, state.epoch = state.epoch, epoch
+        self._see_epoch(epoch)
+
+    def _see_epoch(self, epoch: str) -> None:
+        before, self._state.epoch = self._state.epoch, epoch
         if before and before != epoch:
             log.error("redis_data_lost", epoch=epoch)
             self._last_id = "0-0"
@@ -346,8 +342,7 @@ class EngineClient:
             for stream in list(self._streams.values()):
                 if (error := stream.overdue(now)) is not None:
                     stream.fail(error)
-                    kind = type(error).__name__
-                    self._scripts.post(self._cancel(stream, Finish.ERROR, kind))
+                    stream.abort(Finish.ERROR, type(error).__name__)
 
     def _now_ms(self) -> int:
         """Redis' clock, within a round trip."""

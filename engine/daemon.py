@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import gc
+import os
 import signal
 import sys
 import threading
@@ -76,6 +77,7 @@ def serve(args: DaemonArgs, build: Callable[[OnProgress], Core]) -> int:
     stopper = _Stopper(transport, args.drain_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stopper.on_signal)
+    threading.excepthook = _end_process
     transport.start()
     try:
         core = _load(transport, build)
@@ -88,8 +90,8 @@ def serve(args: DaemonArgs, build: Callable[[OnProgress], Core]) -> int:
     gc.collect()
     gc.freeze()  # weights and modules are for ever: later collections need not look at them
     loop = StepLoop(core)
-    transport.attach(loop)
     stopper.watch(loop)
+    transport.attach(loop)
     try:
         loop.run(transport.deliver)
     except Exception as error:
@@ -100,6 +102,12 @@ def serve(args: DaemonArgs, build: Callable[[OnProgress], Core]) -> int:
         transport.stop()
         _say_goodbye(args)
     return 0
+
+
+def _end_process(broken: threading.ExceptHookArgs) -> None:
+    """Without one of its threads an engine looks alive and answers nobody: the judge takes over."""
+    log.error("thread_broken", cause=repr(broken.exc_value), exc_info=broken.exc_value)
+    os._exit(1)
 
 
 def _load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
@@ -125,18 +133,23 @@ def _say_goodbye(args: DaemonArgs) -> None:
 
 
 class _Stopper:
-    """First signal: take no more requests, leave when the last has ended. Second signal: now."""
+    """First signal: take no more requests, leave when the last has ended. Second signal: now.
+    While the model loads there is nothing to finish: the first signal ends the process."""
 
     def __init__(self, transport: Transport, drain_s: float) -> None:
         self._transport, self._drain_s = transport, drain_s
         self._signals = 0
+        self._serving = False
         self._asked = threading.Event()
 
     def on_signal(self, number: int, frame: object) -> None:
+        if not self._serving:
+            raise SystemExit(128 + number)
         self._signals += 1
         self._asked.set()
 
     def watch(self, loop: StepLoop) -> None:
+        self._serving = True
         threading.Thread(target=self._wait, args=(loop,), name="stopper", daemon=True).start()
 
     def _wait(self, loop: StepLoop) -> None:

@@ -29,18 +29,18 @@ def judge_consumer(client: redis.Redis, queue: str, engine: str) -> int:
 
 def _judge_entry(client: redis.Redis, queue: str, engine: str, sid: str) -> None:
     found = streams.entries(client.xrange(queue, sid, sid))
-    if not found:  # deleted, yet pending: nothing is left to decide
+    header = streams.queue_header(found[0][1]) if found else None
+    if header is None:  # deleted, yet pending, or junk: nothing is left to decide
         client.xack(queue, redis_keys.QUEUE_GROUP, sid)
+        client.xdel(queue, sid)
         return
-    _, fields = found[0]
-    rid, attempt = fields[b"rid"].decode(), int(fields[b"attempt"])
-    delta = Delta(rid=rid, attempt=attempt, seq=0, kind=EventKind.LOST)
+    delta = Delta(rid=header.rid, attempt=header.attempt, seq=0, kind=EventKind.LOST)
     call = scripts.judge(
         queue=queue,
         sid=sid,
-        rid=rid,
-        attempt=attempt,
-        web=fields[b"web"].decode(),
+        rid=header.rid,
+        attempt=header.attempt,
+        web=header.web,
         engine=engine,
         frame=pack(Frame(version=WIRE_VERSION, engine=engine, deltas=[delta])),
     )

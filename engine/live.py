@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import time
 from dataclasses import dataclass, field
 
 from engine.messages import Counts, Delta, Finish, QueueBody
+from engine.scripts import Call
 
-REMEMBERED = 4096
+REMEMBERED_S = 10.0
 
 
 @dataclass(slots=True)
@@ -58,11 +59,14 @@ class Live:
 
 
 class LiveTable:
-    """rid → its newest attempt here. Also remembers what ended lately, for redelivered entries."""
+    """rid → its newest attempt here, and how those that ended lately have ended.
+
+    A Redis that crashed may bring an ended entry back; its terminal is then sent once more.
+    """
 
     def __init__(self) -> None:
         self._live: dict[str, Live] = {}
-        self._ended: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._terminals: dict[tuple[str, int], tuple[float, Call]] = {}  # oldest first
 
     def __len__(self) -> int:
         return len(self._live)
@@ -74,16 +78,21 @@ class LiveTable:
         live = self._live.get(rid)
         return live if live is not None and live.body.attempt == attempt else None
 
-    def knows(self, rid: str, attempt: int) -> bool:
-        return self.get(rid, attempt) is not None or (rid, attempt) in self._ended
-
-    def end(self, live: Live) -> None:
-        key = (live.body.rid, live.body.attempt)
+    def end(self, live: Live, terminal: Call) -> None:
+        """Called when Redis has taken `terminal`; forgets those taken `REMEMBERED_S` before."""
+        now, key = time.monotonic(), (live.body.rid, live.body.attempt)
+        while self._terminals:
+            oldest = next(iter(self._terminals))
+            if self._terminals[oldest][0] > now - REMEMBERED_S:
+                break
+            del self._terminals[oldest]
+        self._terminals[key] = now, terminal
         if self.get(*key) is live:
             del self._live[key[0]]
-        self._ended[key] = None
-        if len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
+
+    def terminal_of(self, rid: str, attempt: int) -> Call | None:
+        known = self._terminals.get((rid, attempt))
+        return known[1] if known is not None else None
 
     def all(self) -> list[Live]:
         return list(self._live.values())

@@ -32,7 +32,6 @@ log = event_log(__name__)
 IDLE_BLOCK_MS = 1000
 FULL_BLOCK_MS = 25  # without credit only control messages are read; look again soon
 STUCK_MS = 5000
-FIELDS = {b"rid", b"attempt", b"web", b"body", b"bill"}
 ALIVE_FOR_S = 1.0  # a web process seen alive is not asked for again so soon
 
 
@@ -128,33 +127,28 @@ class QueueReader:
         self._obey(found.get(self._control, []))  # after the queues: an abort follows its request
 
     def _take(self, queue: str, entries: list[streams.Entry]) -> None:
-        entries = [entry for entry in entries if self._is_whole(queue, entry)]
-        if not entries:
-            return
-        dead = self._dead_webs({fields[b"web"].decode() for _, fields in entries})
-        for sid, fields in entries:
-            live = self._read_entry(sid, fields)
-            if live is None:
+        known = [(sid, fields, self._header(queue, sid, fields)) for sid, fields in entries]
+        dead = self._dead_webs({header.web for _, _, header in known if header is not None})
+        for sid, fields, header in known:
+            if header is None or (live := self._read_entry(sid, fields, header)) is None:
                 continue
-            body = live.body
-            if body.web in dead or body.deadline_ms < self._now_ms():
+            if header.web in dead or live.body.deadline_ms < self._now_ms():
                 live.finishes.add(Finish.CANCELLED)
-                self._deliver([_ending(body, EventKind.END)])
+                self._deliver([_ending(live.body, EventKind.END)])
             else:
-                self._loop.submit(body)
+                self._loop.submit(live.body)
 
-    def _is_whole(self, queue: str, entry: streams.Entry) -> bool:
-        """False for what no web process of ours wrote: nobody waits for it, so it goes."""
-        sid, fields = entry
-        if fields.keys() >= FIELDS and fields[b"attempt"].isdigit():
-            return True
-        log.error("entry_refused", queue=queue, fields=len(fields))
-        self._link.client.xack(queue, redis_keys.QUEUE_GROUP, sid)
-        self._link.client.xdel(queue, sid)
-        return False
+    def _header(self, queue: str, sid: str, fields: streams.Fields) -> streams.QueueHeader | None:
+        if (header := streams.queue_header(fields)) is None:
+            log.error("queue_entry_refused", queue=queue, sid=sid)
+            self._link.client.xack(queue, redis_keys.QUEUE_GROUP, sid)
+            self._link.client.xdel(queue, sid)
+        return header
 
-    def _read_entry(self, sid: str, fields: streams.Fields) -> Live | None:
-        rid, attempt = fields[b"rid"].decode(), int(fields[b"attempt"])
+    def _read_entry(
+        self, sid: str, fields: streams.Fields, header: streams.QueueHeader
+    ) -> Live | None:
+        rid, attempt, _ = header
         if self._live.get(rid, attempt) is not None:
             return None
         if (terminal := self._live.terminal_of(rid, attempt)) is not None:
@@ -164,9 +158,10 @@ class QueueReader:
             body = unpack(QueueBody, fields[b"body"])
         except WireMismatch as mismatch:
             log.error("request_unreadable", rid=rid, cause=str(mismatch))
-            self._live.add(Live(_bodyless(rid, attempt, fields), sid, fields[b"bill"], 0))
+            body = _bodyless(header)
+            self._live.add(Live(body, sid, fields[b"bill"], 0))
             error = ErrorInfo("Overloaded", "The engine runs another version. Try again later.")
-            self._deliver([_ending(_bodyless(rid, attempt, fields), EventKind.REFUSED, error)])
+            self._deliver([_ending(body, EventKind.REFUSED, error)])
             return None
         waited_ms = max(0, round(self._now_ms() - body.admitted_ms))
         live = Live(body, sid, fields[b"bill"], waited_ms)
@@ -218,11 +213,11 @@ def _ending(body: QueueBody, kind: EventKind, error: ErrorInfo | None = None) ->
     return Delta(body.rid, body.attempt, 0, kind, counts=Counts(), error=error)
 
 
-def _bodyless(rid: str, attempt: int, fields: streams.Fields) -> QueueBody:
+def _bodyless(header: streams.QueueHeader) -> QueueBody:
     return QueueBody(
-        rid=rid,
-        attempt=attempt,
-        web=fields[b"web"].decode(),
+        rid=header.rid,
+        attempt=header.attempt,
+        web=header.web,
         model="",
         prompts=[],
         params=SamplingParams(),

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import scripts
 from engine.errors import EngineLost, InternalError, Overloaded, PagodaError
-from engine.messages import Bill, Counts, Delta, EventKind, Finish, QueueBody
+from engine.messages import (
+    Bill,
+    Control,
+    ControlKind,
+    Counts,
+    Delta,
+    EventKind,
+    Finish,
+    QueueBody,
+)
 from engine.script_queue import RedisAway
 from engine.wire_errors import rebuild
 
@@ -53,7 +62,6 @@ class RequestStream:
         self.engine = ""  # id of the engine that owns the current attempt
         self.admitted = False
         self.refused = False  # at admission: nothing to cancel
-        self.closed = False
         self.body, self._bill = body, bill
         self._post = post
         self._wait_until, self._wait_s, self._dead_at = wait_until, wait_s, dead_at
@@ -157,10 +165,15 @@ class RequestStream:
         self._wake()
 
     def fail(self, error: PagodaError) -> None:
-        """The reader of this stream gets `error` after what is already here."""
+        """The reader of this stream gets `error` after what is still unread."""
         if self._failure is None:
             self._failure = error
         self._wake()
+
+    def abort(self, finish: Finish, error: str = "") -> None:
+        """Let the engine stop, or take the request back from the queue. Safe to repeat."""
+        control = Control(kind=ControlKind.ABORT, rid=self.rid, attempt=self.attempt)
+        self._post(scripts.cancel(self.rid, control, finish, error))
 
     def overdue(self, now: float) -> PagodaError | None:
         """The error to fail with when no engine came in time, or none ended it in time."""
@@ -180,8 +193,15 @@ class RequestStream:
             self._unread.append(delta)
         self._unread_bytes += _cost(delta) - (DELTA_BYTES if merged else 0)
         if self._unread_bytes > BUFFER_BYTES:
-            # A reader this slow is cut off: the handler leaves, which aborts in the engine.
-            self.fail(Overloaded("The answer was read too slowly.", param="slow_reader"))
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """A reader this slow gets no more: its handler may sit in a blocked write for long, so
+        memory goes and the engine stops now."""
+        self._unread.clear()
+        self._unread_bytes = 0
+        self.fail(Overloaded("The answer was read too slowly.", param="slow_reader"))
+        self.abort(Finish.CANCELLED)
 
     # A dead engine
 
@@ -190,7 +210,6 @@ class RequestStream:
         body = self.body
         may_restart = (
             not self._sent
-            and not self.closed
             and body.attempt < MAX_ATTEMPTS
             and self._deaths < scripts.MAX_DEATHS
             and time.monotonic() < self._dead_at - 5
@@ -255,8 +274,9 @@ def _merged(last: Delta, new: Delta) -> bool:
             last.choices.append(more)
             continue
         if more.logprobs is not None:
-            into.logprobs = (into.logprobs or []) + more.logprobs
-        into.token_ids = into.token_ids + more.token_ids
+            into.logprobs = into.logprobs or []
+            into.logprobs += more.logprobs
+        into.token_ids += more.token_ids
         into.finish, into.stop_reason = more.finish, more.stop_reason
         into.keep_chars = more.keep_chars  # None at the end: all of the text may be shown
     return True

@@ -125,7 +125,7 @@ def requeue(body: QueueBody, bill: Bill, clock: str = "") -> Call:
 
 
 def cancel(rid: str, control: Control, finish: Finish, error: str = "", clock: str = "") -> Call:
-    keys = (redis_keys.OPEN, redis_keys.USAGE)
+    keys = (redis_keys.OPEN, redis_keys.USAGE, redis_keys.guard(rid, 1))
     return Call(script("cancel"), keys, (rid, CONTROL_PREFIX, pack(control), finish, error, clock))
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 Fields = dict[bytes, bytes]
 Entry = tuple[str, Fields]
+
+
+class QueueHeader(NamedTuple):
+    """Whose entry of a queue it is, beside its packed `body` and `bill`."""
+
+    rid: str
+    attempt: int
+    web: str
 
 
 def by_stream(reply: Any) -> dict[str, list[Entry]]:
@@ -30,6 +38,17 @@ def entries(found: Any) -> list[Entry]:
 def claimed(reply: Any) -> tuple[str, list[Entry]]:
     """Reply of XAUTOCLAIM → (next cursor, entries): two elements on 6.2, three on 7 and later."""
     return _text(reply[0]), entries(reply[1])
+
+
+def queue_header(fields: Fields) -> QueueHeader | None:
+    """None for an entry no admission wrote: nobody waits for it, it has no ledger entry."""
+    if not {b"body", b"bill"} <= fields.keys():
+        return None
+    try:
+        rid, web = fields[b"rid"].decode(), fields[b"web"].decode()
+        return QueueHeader(rid, int(fields[b"attempt"]), web)
+    except (KeyError, ValueError):
+        return None
 
 
 def _is_pair(value: Any) -> bool:

@@ -213,6 +213,7 @@ class Transport:
         message = pack(Control(kind=ControlKind.DRAIN))
         with contextlib.suppress(RedisError, OSError):
             self._link.client.xadd(redis_keys.control(self.engine), {"m": message})
+            self._link.client.expire(redis_keys.control(self.engine), CONTROL_TTL_S)
 
     def _retry(self, work: Callable[[], None]) -> None:
         """Do `work` until Redis took it. Frames are numbered and terminals count once, so

@@ -7,7 +7,8 @@
 --         queue_entries, queue_bytes, usage_entries
 --       2 packed QueueBody   3 packed Bill   4 test clock
 -- Returns {'OK', stream id, now ms, then for each rule: what is left, ms until it is whole again}
---   | {'STALE', 'epoch' | 'key' | 'catalog'} | {'LIMIT', rule number, retry ms}
+--   | {'STALE', 'key' | 'catalog'} | {'STALE', 'epoch', the epoch now}
+--   | {'LIMIT', rule number, retry ms}
 --   | {'TOO_LARGE', rule number} | {'BUSY', 'queue' | 'usage'}
 local open, usage, queue, guard = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local a = cmsgpack.unpack(ARGV[1])
@@ -45,7 +46,8 @@ end
 local known = redis.call('GET', guard)
 if known then return ok(known) end  -- the same call again: its reply was lost on the way
 
-if (redis.call('GET', KEYS[7]) or '') ~= a.epoch then return {'STALE', 'epoch'} end
+local epoch = redis.call('GET', KEYS[7]) or ''
+if epoch ~= a.epoch then return {'STALE', 'epoch', epoch} end
 local of_key, of_all = unpack(redis.call('HMGET', KEYS[5], a.key_id, '*'))
 if a.key_epoch < math.max(tonumber(of_key or 0), tonumber(of_all or 0)) then
   return {'STALE', 'key'}

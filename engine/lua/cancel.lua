@@ -1,6 +1,6 @@
 -- include: common
 -- The web process no longer wants an answer. Safe to repeat.
--- KEYS  1 ledger   2 usage stream
+-- KEYS  1 ledger   2 usage stream   3 guard of the first attempt
 -- ARGV  1 rid   2 prefix of control streams   3 packed Control (abort)   4 finish   5 error class
 --       6 test clock
 -- Returns 'ENDED' (it was waiting or lost and has ended here), 'TOLD' (its engine will end it with
@@ -9,7 +9,11 @@ local rid, finish = ARGV[1], ARGV[4]
 local now = clock(ARGV[6])
 
 local packed = redis.call('HGET', KEYS[1], rid)
-if not packed then return 'GONE' end
+if not packed then
+  -- An admission whose connection broke may still lie unread in Redis: it must not begin now.
+  redis.call('SET', KEYS[3], '', 'NX', 'PX', WINDOW_MS)
+  return 'GONE'
+end
 local entry = cmsgpack.unpack(packed)
 if entry.state == 'lost' then
   settle(KEYS[1], KEYS[2], rid, entry, now, finish, entry.counts, entry.engine, ARGV[5])

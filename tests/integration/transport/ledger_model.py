@@ -127,6 +127,7 @@ class LedgerModel:
     def cancel(self, rid: str, now: int) -> str:
         entry = self.open.get(rid)
         if entry is None:
+            self.guards.setdefault((rid, 1), "")
             return "GONE"
         if entry.state == "lost":
             self.end(rid, "cancelled", entry.counts, entry.engine, now)

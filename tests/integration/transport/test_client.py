@@ -201,6 +201,27 @@ async def test_lost_redis_data_makes_snapshots_stale(r, client_of):
         await whole(client)
 
 
+async def test_after_data_loss_every_request_succeeds_at_its_second_try(r, engine_of, client_of):
+    engine_of()
+    client = await client_of()
+    r.flushall()
+    tries = await asyncio.gather(*(whole(client) for _ in range(30)), return_exceptions=True)
+    assert {type(outcome) for outcome in tries} == {StaleSnapshot}
+    await soon(lambda: r.exists(redis_keys.queue("m", "high")), what="the engine's return")
+    assert len(await asyncio.gather(*(whole(client) for _ in range(30)))) == 30
+
+
+async def test_no_memory_in_redis_is_an_overload(r, client_of):
+    client = await client_of()
+    r.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(Overloaded) as caught:
+            await whole(client)
+    finally:
+        r.config_set("maxmemory", "0")
+    assert caught.value.param == "memory"
+
+
 async def test_a_draining_process_takes_nothing(client_of):
     client = await client_of()
     client.draining = True
@@ -262,13 +283,17 @@ async def test_two_deaths_are_enough(redis_url, r, engine_of, client_of):
     assert (event.finish, event.attempts) == (Finish.LOST, 2)
 
 
-async def test_a_slow_reader_costs_little_and_is_cut_off(engine_of, client_of):
-    engine_of(tokens_per_step=64)
+async def test_a_reader_that_takes_nothing_is_cut_off_and_its_engine_stops(r, engine_of, client_of):
+    engine = engine_of(tokens_per_step=64)
     client = await client_of()
-    async with client.submit(admission(tokens=200_000)) as stream:
-        with pytest.raises(Overloaded, match="too slowly"):  # noqa: PT012
-            async for _ in stream:
-                await asyncio.sleep(1)
+    async with client.submit(admission(tokens=10**7)) as stream:
+        await stream.started()
+        await soon(lambda: engine.core.gauges().running == 0, what="abort")
+        with pytest.raises(Overloaded, match="too slowly"):
+            await stream.whole()
+    (event,) = await soon(lambda: usage(r), what="usage")
+    assert event.finish is Finish.CANCELLED
+    assert event.counts.completion_tokens < 10**7
 
 
 def silence(engine):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
+from apps.usage.judge import Judge
 from engine import redis_keys
-from engine.messages import EngineBeat, EngineState, unpack
+from engine.errors import EngineLost
+from engine.messages import EngineBeat, EngineState, Finish, UsageEvent, unpack
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon, until
 
@@ -26,11 +31,11 @@ Start = Callable[..., subprocess.Popen[str]]
 def start(redis_url: str) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
-    def launch(*flags: str, module: str = "engine.testing") -> subprocess.Popen[str]:
-        own = ["--engine-id=e", "--model-name=m", f"--redis={redis_url}"]
+    def launch(*flags: str, name: str = "e") -> subprocess.Popen[str]:
+        own = [f"--engine-id={name}", "--model-name=m", f"--redis={redis_url}"]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", module, *own, *flags],
+                [sys.executable, "-m", "engine.testing", *own, *flags],
                 cwd=ROOT,
                 text=True,
                 stderr=subprocess.PIPE,
@@ -45,13 +50,13 @@ def start(redis_url: str) -> Iterator[Start]:
         process.communicate()
 
 
-def heartbeat(r) -> EngineBeat | None:
-    packed = r.get(redis_keys.engine_beat("e"))
+def heartbeat(r, name: str = "e") -> EngineBeat | None:
+    packed = r.get(redis_keys.engine_beat(name))
     return unpack(EngineBeat, packed) if packed else None
 
 
-def in_state(r, state: EngineState) -> Callable[[], bool]:
-    return lambda: (beat := heartbeat(r)) is not None and beat.state is state
+def in_state(r, state: EngineState, name: str = "e") -> Callable[[], bool]:
+    return lambda: (beat := heartbeat(r, name)) is not None and beat.state is state
 
 
 def test_loading_shows_in_the_heartbeat_before_ready(r, start):
@@ -104,6 +109,61 @@ async def test_a_second_sigterm_aborts_what_runs(r, start, client_of):
         await soon(lambda: process.poll() is not None, within_s=5, what="exit")
     assert r.hlen(redis_keys.OPEN) == 0
     assert r.xlen(redis_keys.USAGE) == 1
+
+
+def test_sigterm_while_loading_ends_the_process(r, start):
+    process = start("--load-s=60")
+    until(in_state(r, EngineState.LOADING), what="loading")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 128 + signal.SIGTERM
+
+
+async def test_a_stopped_engine_is_judged_and_what_it_says_later_is_not_heard(
+    redis_url, r, start, client_of
+):
+    stopped = start("--step-delay-s=0.02")
+    await soon(in_state(r, EngineState.READY), what="ready")
+    client = await client_of()
+    with judging(redis_url):
+        async with (
+            client.submit(admission(tokens=200)) as shown,
+            client.submit(admission(tokens=200)) as unseen,
+        ):
+            await asyncio.gather(shown.started(), unseen.started())
+            await anext(aiter(shown))
+            stopped.send_signal(signal.SIGSTOP)
+            since = time.monotonic()
+            start("--tokens-per-step=10", name="heir")
+            with pytest.raises(EngineLost):
+                [_ async for _ in shown]
+            assert time.monotonic() - since < 15
+            stopped.send_signal(signal.SIGCONT)  # it goes on with both; nobody may notice
+            deltas = await asyncio.wait_for(unseen.whole(), 15)
+    assert [len(c.token_ids) for delta in deltas for c in delta.choices] == [10] * 20
+    assert (unseen.attempt, unseen.engine) == (2, "heir")
+    await soon(lambda: r.xlen(redis_keys.USAGE) == 2, what="usage")
+    stopped.send_signal(signal.SIGTERM)
+    await soon(lambda: stopped.poll() is not None, what="exit")
+    events = {
+        e.rid: e for e in (unpack(UsageEvent, f[b"e"]) for _, f in r.xrange(redis_keys.USAGE))
+    }
+    assert events[shown.rid].finish is Finish.LOST
+    assert (events[unseen.rid].attempts, events[unseen.rid].engine) == (2, "heir")
+    assert r.xlen(redis_keys.USAGE) == 2
+    assert r.hlen(redis_keys.OPEN) == 0
+
+
+@contextmanager
+def judging(redis_url: str) -> Iterator[None]:
+    """The settle process' judge, in a thread."""
+    judge = Judge(redis_url)
+    thread = threading.Thread(target=judge.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        judge.stop()
+        thread.join()
 
 
 def test_an_idle_engine_uses_less_than_two_percent_of_a_core(r, start):

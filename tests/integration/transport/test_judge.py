@@ -12,6 +12,8 @@ from engine import redis_keys, scripts
 from engine.errors import Overloaded
 from engine.messages import (
     Bill,
+    Control,
+    ControlKind,
     EngineBeat,
     EngineState,
     Finish,
@@ -129,6 +131,58 @@ def test_an_engine_that_starts_again_under_its_old_name_gives_up_what_it_held(r,
     deliver(r, "e1")
     engine_of("e1").stop()
     assert scripts.read_entry(r.hget(redis_keys.OPEN, "a")).state == "lost"
+
+
+async def test_an_end_that_a_crashed_redis_forgot_is_told_again(r, engine_of, client_of):
+    engine_of(step_delay_s=0.01)
+    client = await client_of()
+    async with client.submit(admission(tokens=20)) as stream:
+        await stream.started()
+        before = {key: r.dump(key) for key in (QUEUE, redis_keys.OPEN)}
+        await stream.whole()
+    for key, value in before.items():
+        r.restore(key, 0, value, replace=True)
+    r.delete(redis_keys.USAGE)
+    r.client_kill_filter(_type="normal")
+    (event,) = await soon(lambda: usage(r), what="the second terminal")
+    assert (event.rid, event.counts) == (stream.rid, stream.counts)
+    assert r.hlen(redis_keys.OPEN) == r.xlen(QUEUE) == 0
+
+
+async def test_an_abort_in_a_reply_that_never_came_is_obeyed(r, engine_of, client_of):
+    engine = engine_of(step_delay_s=0.01, max_num_seqs=1)
+    client = await client_of()
+    async with client.submit(admission(tokens=100_000)) as stream:
+        await stream.started()
+        control = redis_keys.control("e1")
+        abort = Control(kind=ControlKind.ABORT, rid=stream.rid, attempt=1)
+        pipeline = r.pipeline(transaction=True)  # the engine's reader gets no chance in between
+        pipeline.xadd(control, {"m": pack(abort)})
+        pipeline.xreadgroup(redis_keys.QUEUE_GROUP, "e1", {control: ">"})
+        pipeline.execute()
+        assert engine.core.gauges().running == 1
+        r.client_kill_filter(_type="normal")
+        await soon(lambda: engine.core.gauges().running == 0, within_s=3, what="abort")
+
+
+@pytest.mark.parametrize("fields", [{"x": "y"}, {"rid": "a", "attempt": "b", "web": "w"}])
+async def test_junk_in_a_queue_harms_nobody(r, engine_of, client_of, fields):
+    engine_of("e1")
+    client = await client_of()
+    r.xadd(QUEUE, fields)
+    async with client.submit(admission()) as stream:
+        await asyncio.wait_for(stream.whole(), 5)
+    await soon(lambda: r.xlen(QUEUE) == 0, what="removal")
+
+
+@pytest.mark.parametrize("fields", [{"x": "y"}, {"rid": b"\xff", "attempt": "1", "web": "w"}])
+def test_junk_held_by_a_dead_engine_does_not_stop_the_judge(r, steady_judge, fields):
+    r.xadd(QUEUE, fields)
+    enqueue(r, "a")
+    deliver(r, "e")
+    assert steady_judge.look() == 2
+    assert scripts.read_entry(r.hget(redis_keys.OPEN, "a")).state == "lost"
+    assert r.xlen(QUEUE) == 0
 
 
 async def test_requests_of_a_dead_web_process_are_aborted(r, engine_of, client_of):

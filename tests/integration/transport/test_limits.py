@@ -10,7 +10,7 @@ import redis.asyncio
 from engine import redis_keys, scripts
 from engine.client import LimitRule, new_rid
 from engine.errors import QuotaExceeded, RateLimited
-from engine.messages import Bill, QueueBody
+from engine.messages import Bill, Control, ControlKind, Finish, QueueBody
 from engine.sampling_params import SamplingParams
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon
@@ -19,8 +19,8 @@ CALLERS = 200
 NOW = "1700000000000"
 
 
-def call_of(kind: str, limit: int, reserve: int) -> scripts.Call:
-    rid = new_rid()
+def call_of(kind: str, limit: int, reserve: int, rid: str = "") -> scripts.Call:
+    rid = rid or new_rid()
     body = QueueBody(
         rid=rid, attempt=1, web="w", model="m", prompts=[[1]], params=SamplingParams(),
         deadline_ms=int(NOW) + 60_000,
@@ -56,6 +56,17 @@ async def test_a_repeated_admission_debits_once(redis_url):
         assert first == again
         assert await client.get(redis_keys.limit("held", "key:k")) == b"40"
         assert await client.xlen(redis_keys.queue("m", "high")) == 1
+
+
+def test_an_admission_that_redis_reads_after_its_cancellation_does_not_begin(r):
+    """Its connection broke with the call still unread; the cancellation came over another one."""
+    late = call_of("budget", 100, 40, rid="a")
+    abort = Control(kind=ControlKind.ABORT, rid="a", attempt=1)
+    assert scripts.run(r, scripts.cancel("a", abort, Finish.CANCELLED, clock=NOW)) == b"GONE"
+    scripts.run(r, late)
+    assert r.hlen(redis_keys.OPEN) == 0
+    assert r.xlen(redis_keys.queue("m", "high")) == 0
+    assert r.get(redis_keys.limit("held", "key:k")) is None
 
 
 async def test_holds_are_zero_after_a_storm_of_ends_and_aborts(r, engine_of, client_of):

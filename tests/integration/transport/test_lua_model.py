@@ -53,7 +53,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.client.set(redis_keys.EPOCH, "epoch")
 
     def call(self, call: scripts.Call) -> object:
-        """Run a script at the test's clock; every call is made twice now and then elsewhere."""
+        """Run a script at the test's clock."""
         clocked = scripts.Call(call.script, call.keys, (*call.args[:-1], str(self.now)))
         reply = scripts.run(self.client, clocked)
         if isinstance(reply, list):
@@ -164,39 +164,42 @@ class LedgerMachine(RuleBasedStateMachine):
     def redis_agrees(self) -> None:
         if not hasattr(self, "model"):
             return
-        client, model = self.client, self.model
-        ledger = {
-            rid.decode(): scripts.read_entry(packed)
-            for rid, packed in client.hgetall(redis_keys.OPEN).items()
-        }
-        assert ledger.keys() == model.open.keys()
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.hgetall(redis_keys.OPEN).xlen(QUEUE).xpending(QUEUE, redis_keys.QUEUE_GROUP)
+        pipeline.get(redis_keys.queue_bytes(QUEUE)).xrange(redis_keys.USAGE)
+        for kind in ("spent", "held", "rpm", "tpm"):
+            pipeline.get(redis_keys.limit(kind, SUBJECT))
+        pipeline.zrange(redis_keys.limit("slots", SUBJECT), 0, -1)
+        ledger, entries, pending, size, usage, *limits = pipeline.execute()
+        self.ledger_agrees(ledger)
+        queued = self.model.queued()
+        assert entries == len(queued)
+        assert pending["pending"] == sum(bool(entry.owner) for entry in queued)
+        assert int(size or 0) == sum(entry.bytes for entry in queued)
+        self.limits_agree(*limits)
+        self.usage_agrees(usage)
+
+    def ledger_agrees(self, packed: dict[bytes, bytes]) -> None:
+        ledger = {rid.decode(): scripts.read_entry(value) for rid, value in packed.items()}
+        assert ledger.keys() == self.model.open.keys()
         for rid, entry in ledger.items():
-            wanted = model.open[rid]
+            wanted = self.model.open[rid]
             assert (entry.attempt, entry.state, entry.deaths, entry.cancel) == (
                 wanted.attempt, wanted.state, wanted.deaths, wanted.cancel,
             )  # fmt: skip
-        assert client.xlen(QUEUE) == len(model.queued())
-        owned = sum(bool(entry.owner) for entry in model.queued())
-        assert client.xpending(QUEUE, redis_keys.QUEUE_GROUP)["pending"] == owned
-        waiting_bytes = int(client.get(redis_keys.queue_bytes(QUEUE)) or 0)
-        assert waiting_bytes == sum(entry.bytes for entry in model.queued())
-        self.limits_agree()
-        self.usage_agrees()
 
-    def limits_agree(self) -> None:
-        def figure(kind: str) -> int:
-            return int(self.client.get(redis_keys.limit(kind, SUBJECT)) or 0)
-
-        assert (figure("spent"), figure("held")) == (self.model.spent, self.model.held)
-        slots = {rid.decode() for rid in self.client.zrange(f"pgd:lim:slots:{SUBJECT}", 0, -1)}
-        assert slots == self.model.slots.keys()
-        for kind in ("rpm", "tpm"):
-            stored = self.client.get(redis_keys.limit(kind, SUBJECT))
+    def limits_agree(
+        self, spent: bytes | None, held: bytes | None, rpm: bytes | None, tpm: bytes | None,
+        slots: list[bytes],
+    ) -> None:  # fmt: skip
+        assert (int(spent or 0), int(held or 0)) == (self.model.spent, self.model.held)
+        assert {rid.decode() for rid in slots} == self.model.slots.keys()
+        for kind, stored in (("rpm", rpm), ("tpm", tpm)):
             level = float(stored.split(b":")[0]) if stored else 0.0
             assert level == pytest.approx(self.model.buckets.get(kind, (0.0, 0))[0], abs=1e-6)
 
-    def usage_agrees(self) -> None:
-        events = [unpack(UsageEvent, f[b"e"]) for _, f in self.client.xrange(redis_keys.USAGE)]
+    def usage_agrees(self, entries: list[streams.Entry]) -> None:
+        events = [unpack(UsageEvent, fields[b"e"]) for _, fields in entries]
         assert [
             (e.rid, e.finish.value, msgspec.structs.astuple(e.counts), e.attempts, e.engine)
             for e in events

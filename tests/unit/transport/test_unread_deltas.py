@@ -13,7 +13,8 @@ from engine.request_stream import BUFFER_BYTES, MERGE_FROM, RequestStream
 from engine.sampling_params import SamplingParams
 
 
-def make_stream() -> RequestStream:
+def make_stream(sent: list[str] | None = None) -> RequestStream:
+    """`sent` gets the names of the scripts the stream posts; without it none may be."""
     body = QueueBody(
         rid="r",
         attempt=1,
@@ -25,7 +26,8 @@ def make_stream() -> RequestStream:
     )
 
     def post(call: Any, *, patience_s: float = 0.0) -> Any:
-        raise AssertionError("nothing is sent here")
+        assert sent is not None, "nothing is sent here"
+        sent.append(call.script.name)
 
     late = time.monotonic() + 60
     return RequestStream(
@@ -80,8 +82,11 @@ async def test_text_held_for_a_stop_string_is_released_by_the_last_delta() -> No
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
-    stream = make_stream()
+    sent: list[str] = []
+    stream = make_stream(sent)
     for seq in range(BUFFER_BYTES // 40 + 1):
         feed(stream, seq, ChoiceDelta(0, [1]))
+    assert sent == ["cancel"]  # the engine stops now, not when the handler notices
+    assert not stream._unread
     with pytest.raises(Overloaded, match="too slowly"):
         await stream.whole()

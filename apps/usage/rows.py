@@ -21,6 +21,7 @@ _STATUS = {
     Finish.LOST: Status.LOST,
     Finish.ERROR: Status.ERROR,
 }
+_LARGEST = 2**53  # Lua counts exactly so far, and sums of such figures still fit their columns
 _LONGEST = {
     field.name: field.max_length
     for field in UsageRecord._meta.concrete_fields
@@ -40,9 +41,14 @@ def cost_micros(bill: Bill, counts: Counts) -> int:
 
 
 def record_of(event: UsageEvent, settled_at: datetime) -> UsageRecord:
-    """The row of an ended request. Raises `msgspec.ValidationError` for a broken bill."""
+    """The row of an ended request. Raises `msgspec.ValidationError` for a broken bill, `ValueError`
+    for figures no row may hold: one such event must not stop the settler."""
     bill = msgspec.convert(event.bill, Bill)
     counts = event.counts
+    micros = cost_micros(bill, counts)
+    for figure in (*msgspec.structs.astuple(counts), micros, event.attempts, bill.price_version):
+        if not 0 <= figure <= _LARGEST:
+            raise ValueError(f"{figure} is not between 0 and {_LARGEST}.")
     names = {
         "rid": event.rid,
         "key_id": bill.key_id,
@@ -72,12 +78,12 @@ def record_of(event: UsageEvent, settled_at: datetime) -> UsageRecord:
         ttft_ms=counts.ttft_ms,
         total_ms=counts.total_ms,
         price_version=bill.price_version,
-        micros=cost_micros(bill, counts),
+        micros=micros,
     )
 
 
 def _stored(name: str, text: str) -> str:
-    """PostgreSQL refuses NUL and over-long text; one such row must not stop the settler."""
+    """PostgreSQL refuses NUL and over-long text."""
     return text.replace("\x00", "")[: _LONGEST[name]]
 
 

@@ -20,7 +20,7 @@ from apps.usage.rows import record_of
 from apps.usage.store import usage_insert
 from engine import redis_keys, streams
 from engine.logs import event_log
-from engine.messages import UsageEvent, WireMismatch, unpack
+from engine.messages import UsageEvent, unpack
 from engine.redis_link import RedisLink
 
 log = event_log(__name__)
@@ -143,6 +143,6 @@ def _record(fields: streams.Fields) -> UsageRecord | None:
     packed = fields.get(b"e", b"")
     try:
         return record_of(unpack(UsageEvent, packed), timezone.now())
-    except (WireMismatch, ValidationError) as error:
+    except (ValueError, ValidationError, OverflowError, OSError) as error:  # OSError: no such date
         log.error("usage_unreadable", cause=str(error), packed=packed.hex())
         return None

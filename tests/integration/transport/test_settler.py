@@ -30,7 +30,7 @@ def event(
         finish=finish,
         counts=Counts(**figures, queue_ms=1, ttft_ms=40, total_ms=200),
         engine="e",
-        ended_ms=int((HOUR + dt.timedelta(minutes=minute)).timestamp() * 1000),
+        ended_ms=int(HOUR.timestamp() + 60 * minute) * 1000,
         bill={"key_id": key, "key_name": "my key", "model": "m", **PRICES},
     )
 
@@ -119,6 +119,22 @@ def test_an_unreadable_event_is_logged_and_does_not_stop_the_others(r, settler):
     send(r, event("a", key="k\x00" + "x" * 300))
     assert settler.turn() == 2
     assert UsageRecord.objects.get().key_id == ("k" + "x" * 300)[:64]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"cached_tokens": 100},  # a negative price
+        {"prompt_tokens": -1},
+        {"completion_tokens": 2**54},  # more than any sum could take
+        {"minute": 10**10},  # a date beyond year 9999
+    ],
+)
+def test_an_event_no_row_can_hold_does_not_stop_the_others(r, settler, broken):
+    send(r, event("bad", **broken), event("good"))
+    assert settler.turn() == 2
+    assert [row.rid for row in UsageRecord.objects.all()] == ["good"]
+    assert r.xlen(redis_keys.USAGE) == 0
 
 
 def test_sums_rebuilt_from_rows_are_the_same(r, settler):

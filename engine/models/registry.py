@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineStartError
-from engine.models.rope_config import read_rope
+from engine.models.rope_config import number, read_rope
 from engine.models.spec import ModelSpec
 
 Config = Mapping[str, Any]
@@ -40,10 +41,10 @@ def read_eos_ids(folder: Path) -> frozenset[int]:
     """EOS ids of generation_config.json, which may name more than config.json does."""
     try:
         config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-        return id_set(config.get("eos_token_id"))
+        return id_set(config.get("eos_token_id"), "eos_token_id of generation_config.json")
     except FileNotFoundError:
         return frozenset()
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise EngineStartError(
             f"{folder}/generation_config.json cannot be read: {error}.",
             "Download the checkpoint again.",
@@ -54,20 +55,22 @@ def parse_spec(config: Config) -> ModelSpec:
     """The spec of one parsed config.json. Raises `EngineStartError` for what we cannot compute."""
     names = config.get("architectures") or []
     name = names[0] if isinstance(names, list) and names else None
-    reader = _FAMILIES.get(str(name))
-    if reader is None:
+    family = _FAMILIES.get(str(name))
+    if family is None:
         raise EngineStartError(
             f"The architecture {name or '(none named)'} "
             f"(model_type {config.get('model_type', 'unknown')}) is not supported.",
             f"Supported: {', '.join(sorted(_FAMILIES))}.",
         )
-    if config.get("quantization_config"):
-        method = config["quantization_config"].get("quant_method", "unknown")
+    if quantization := config.get("quantization_config"):
+        method = "unknown"
+        if isinstance(quantization, dict):
+            method = quantization.get("quant_method", method)
         raise EngineStartError(
             f"The checkpoint is quantized ({method}), which is not supported.",
             "Use a float32, bfloat16 or float16 checkpoint.",
         )
-    return _common(config, str(name), **reader(config))
+    return _common(config, str(name), family)
 
 
 def _llama(config: Config) -> dict[str, Any]:
@@ -76,8 +79,8 @@ def _llama(config: Config) -> dict[str, Any]:
 
 
 def _mistral(config: Config) -> dict[str, Any]:
-    window = config.get("sliding_window", 4096)  # the family's default; null means none
-    return {"windows": (int(window),) * _whole(config, "num_hidden_layers") if window else ()}
+    window = _window(config)
+    return {"windows": (window,) * _whole(config, "num_hidden_layers") if window else ()}
 
 
 def _qwen2(config: Config) -> dict[str, Any]:
@@ -94,38 +97,53 @@ def _qwen3(config: Config) -> dict[str, Any]:
     }
 
 
-_FAMILIES: dict[str, Callable[[Config], dict[str, Any]]] = {
-    "LlamaForCausalLM": _llama,
-    "MistralForCausalLM": _mistral,
-    "Qwen2ForCausalLM": _qwen2,
-    "Qwen3ForCausalLM": _qwen3,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family:
+    """What a config.json of the family adds to the common fields, and means where it is silent."""
+
+    own: Callable[[Config], dict[str, Any]]
+    kv_heads: int | None = None  # None: one for each attention head
+    max_len: int
+    eos_id: int | None = None
+    head_dim: int | None = None  # None: hidden size ÷ heads
+
+
+_FAMILIES = {
+    "LlamaForCausalLM": _Family(own=_llama, max_len=2048, eos_id=2),
+    "MistralForCausalLM": _Family(own=_mistral, kv_heads=8, max_len=131072, eos_id=2),
+    "Qwen2ForCausalLM": _Family(own=_qwen2, kv_heads=32, max_len=32768),
+    "Qwen3ForCausalLM": _Family(own=_qwen3, kv_heads=32, max_len=32768, head_dim=128),
 }
+
+
+def _window(config: Config) -> int:
+    """Width of the sliding window, 0 for none: null says none, silence says 4096."""
+    return _whole_or(config, "sliding_window", absent=4096, null=0)
 
 
 def _qwen_windows(config: Config) -> tuple[int, ...]:
     """Window per layer: `layer_types` where the config has it, else the family's rule."""
-    if not config.get("use_sliding_window", False):
-        return ()
-    window = int(config.get("sliding_window", 4096) or 0)
+    window = _window(config) if config.get("use_sliding_window", False) else 0
     if not window:
         return ()
     num_layers = _whole(config, "num_hidden_layers")
     kinds = config.get("layer_types")
     if kinds is None:
-        first = int(config.get("max_window_layers", 28))
+        first = _whole_or(config, "max_window_layers", absent=28, null=0)
         return tuple(window if i >= first else 0 for i in range(num_layers))
-    if len(kinds) != num_layers or set(kinds) - {"full_attention", "sliding_attention"}:
+    names = list(map(str, kinds)) if isinstance(kinds, list) else [str(kinds)]
+    if len(names) != num_layers or set(names) - {"full_attention", "sliding_attention"}:
         raise EngineStartError(
-            f"layer_types {sorted(set(map(str, kinds)))} × {len(kinds)} is not supported.",
+            f"layer_types {sorted(set(names))} × {len(names)} is not supported.",
             f"It must name full_attention or sliding_attention for each of {num_layers} layers.",
         )
-    return tuple(window if kind == "sliding_attention" else 0 for kind in kinds)
+    return tuple(window if name == "sliding_attention" else 0 for name in names)
 
 
-def _common(config: Config, name: str, **own: Any) -> ModelSpec:
+def _common(config: Config, name: str, family: _Family) -> ModelSpec:
     hidden, heads = _whole(config, "hidden_size"), _whole(config, "num_attention_heads")
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_dim = int(config.get("head_dim") or _default_head_dim(name, hidden, heads))
+    kv_heads = _whole_or(config, "num_key_value_heads", absent=family.kv_heads or heads, null=heads)
+    head_dim = _head_dim(config, family, hidden, heads)
     activation = str(config.get("hidden_act", "silu"))
     if activation not in ("silu", "swish"):
         raise EngineStartError(f"hidden_act {activation!r} is not supported.", "Supported: silu.")
@@ -134,7 +152,9 @@ def _common(config: Config, name: str, **own: Any) -> ModelSpec:
             f"{heads} attention heads cannot share {kv_heads} key/value heads.",
             "num_attention_heads must be a multiple of num_key_value_heads.",
         )
-    trained_len = int(config.get("max_position_embeddings") or 2048)
+    trained_len = _whole_or(
+        config, "max_position_embeddings", absent=family.max_len, null=family.max_len
+    )
     rope, max_len = read_rope(config, head_dim, trained_len)
     return ModelSpec(
         architecture=name,
@@ -146,24 +166,28 @@ def _common(config: Config, name: str, **own: Any) -> ModelSpec:
         head_dim=head_dim,
         vocab_size=_whole(config, "vocab_size"),
         max_len=max_len,
-        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+        norm_eps=number(config, "rms_norm_eps", 1e-6),
         rope=rope,
         tied=bool(config.get("tie_word_embeddings", False)),
         dtype=_dtype(config),
-        eos_ids=id_set(config.get("eos_token_id")),
-        **own,
+        eos_ids=id_set(config.get("eos_token_id", family.eos_id), "eos_token_id"),
+        **family.own(config),
     )
 
 
-def _default_head_dim(name: str, hidden: int, heads: int) -> int:
-    if name == "Qwen3ForCausalLM":
-        return 128  # the family's own default, whatever hidden and heads are
-    if hidden % heads:
+def _head_dim(config: Config, family: _Family, hidden: int, heads: int) -> int:
+    if config.get("head_dim") is None and family.head_dim is None and hidden % heads:
         raise EngineStartError(
             f"hidden_size {hidden} is not a multiple of {heads} heads.",
             "Add head_dim to config.json.",
         )
-    return hidden // heads
+    usual = family.head_dim or hidden // heads
+    head_dim = _whole_or(config, "head_dim", absent=usual, null=usual)
+    if head_dim % 2:
+        raise EngineStartError(
+            f"A head of {head_dim} dimensions cannot be rotated.", "head_dim must be even."
+        )
+    return head_dim
 
 
 def _whole(config: Config, key: str) -> int:
@@ -173,6 +197,13 @@ def _whole(config: Config, key: str) -> int:
             f"config.json has {key}={value!r}.", f"{key} must be a positive whole number."
         )
     return value
+
+
+def _whole_or(config: Config, key: str, *, absent: int, null: int) -> int:
+    """A field that may be left out or null; zero is taken as null."""
+    if key not in config:
+        return absent
+    return null if config[key] in (None, 0) else _whole(config, key)
 
 
 def _dtype(config: Config) -> str:
@@ -185,8 +216,11 @@ def _dtype(config: Config) -> str:
     return text
 
 
-def id_set(value: Any) -> frozenset[int]:
+def id_set(value: Any, name: str) -> frozenset[int]:
     """An EOS field: absent, one id, or a list of ids."""
-    if value is None:
-        return frozenset()
-    return frozenset(int(i) for i in (value if isinstance(value, list) else [value]))
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if any(isinstance(i, bool) or not isinstance(i, int) for i in ids):
+        raise EngineStartError(
+            f"{name} is {value!r}.", "It must be a token id, a list of token ids, or left out."
+        )
+    return frozenset(ids)

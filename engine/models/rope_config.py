@@ -22,34 +22,34 @@ def read_rope(config: Mapping[str, Any], head_dim: int, trained_len: int) -> tup
             f"Rotary embedding of type {kind!r} is not supported.",
             f"Supported: {', '.join(KINDS)}.",
         )
-    part = float(values.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0)
+    part = number(values, "partial_rotary_factor", number(config, "partial_rotary_factor", 1.0))
     if part != 1.0:
         raise EngineStartError(
             f"partial_rotary_factor {part} is not supported.", "The whole head must be rotated."
         )
-    theta = float(values.get("rope_theta") or config.get("rope_theta") or 10000.0)
+    theta = number(values, "rope_theta", number(config, "rope_theta", 10000.0))
     plain = RopeSpec(kind=kind, theta=theta, dim=head_dim, trained_len=trained_len)
     if kind == "default":
         return plain, trained_len
-    factor = _number(values, "factor", kind)
+    factor = number(values, "factor")
     if kind in ("linear", "dynamic"):
         return replace(plain, factor=factor), math.floor(trained_len * factor)
-    original = int(values.get("original_max_position_embeddings") or trained_len)
+    original = int(number(values, "original_max_position_embeddings", trained_len))
     if kind == "llama3":
         rope = replace(
             plain,
             factor=factor,
             original_len=original,
-            low_freq_factor=_number(values, "low_freq_factor", kind),
-            high_freq_factor=_number(values, "high_freq_factor", kind),
+            low_freq_factor=number(values, "low_freq_factor"),
+            high_freq_factor=number(values, "high_freq_factor"),
         )
         return rope, trained_len
     rope = replace(
         plain,
         factor=factor,
         original_len=original,
-        beta_fast=float(values.get("beta_fast") or 32),
-        beta_slow=float(values.get("beta_slow") or 1),
+        beta_fast=number(values, "beta_fast", 32),
+        beta_slow=number(values, "beta_slow", 1),
         attention_factor=_yarn_attention(values, factor),
         truncate=bool(values.get("truncate", True)),
     )
@@ -66,11 +66,14 @@ def _values(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return values
 
 
-def _number(values: Mapping[str, Any], key: str, kind: str) -> float:
+def number(values: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    """A positive number of config.json; absent or null is `default`, if there is one."""
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+    if value is None and default is not None:
+        return float(default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise EngineStartError(
-            f"Rotary embedding {kind} has {key}={value!r}.", f"{key} must be a positive number."
+            f"config.json has {key}={value!r}.", f"{key} must be a positive number."
         )
     return float(value)
 
@@ -78,10 +81,11 @@ def _number(values: Mapping[str, Any], key: str, kind: str) -> float:
 def _yarn_attention(values: Mapping[str, Any], factor: float) -> float:
     """Temperature of arXiv 2309.00071 (0.1 ln s + 1), or what the config says instead."""
     if values.get("attention_factor") is not None:
-        return float(values["attention_factor"])
-    mscale, mscale_all = values.get("mscale"), values.get("mscale_all_dim")
-    if mscale and mscale_all:
-        return _mscale(factor, float(mscale)) / _mscale(factor, float(mscale_all))
+        return number(values, "attention_factor")
+    if values.get("mscale") and values.get("mscale_all_dim"):
+        return _mscale(factor, number(values, "mscale")) / _mscale(
+            factor, number(values, "mscale_all_dim")
+        )
     return _mscale(factor, 1.0)
 
 

@@ -124,11 +124,42 @@ def test_several_eos_ids_are_all_kept(tmp_path: Path) -> None:
         ({"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "rope_parameters"),
         ({"num_attention_heads": 30, "num_key_value_heads": 30}, "multiple"),
         ({"architectures": []}, "none named"),
+        ({"head_dim": 65}, "even"),
+        ({"num_key_value_heads": "eight"}, "num_key_value_heads"),
+        ({"num_key_value_heads": -8}, "num_key_value_heads"),
+        ({"max_position_embeddings": 1e4}, "max_position_embeddings"),
+        ({"rms_norm_eps": "small"}, "rms_norm_eps"),
+        ({"rope_theta": "big"}, "rope_theta"),
+        ({"eos_token_id": "</s>"}, "eos_token_id"),
+        ({"quantization_config": "gptq"}, "quantized"),
     ],
 )
 def test_what_we_cannot_compute_is_refused(changes: dict[str, Any], word: str) -> None:
     with pytest.raises(EngineStartError, match=word):
         parse_spec(load("llama-3-8b") | changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "kv_heads", "max_len", "eos"),
+    [
+        ("llama-3-8b", 32, 2048, {2}),
+        ("mistral-7b-v0.1", 8, 131072, {2}),
+        ("qwen2.5-7b-instruct", 32, 32768, set()),
+        ("qwen3-8b", 32, 32768, set()),
+    ],
+)
+def test_what_a_config_leaves_out_is_its_familys_default(
+    name: str, kv_heads: int, max_len: int, eos: set[int]
+) -> None:
+    left_out = ("num_key_value_heads", "max_position_embeddings", "eos_token_id", "rope_scaling")
+    config = {key: value for key, value in load(name).items() if key not in left_out}
+    spec = parse_spec(config | {"num_attention_heads": 32, "hidden_size": 4096})
+    assert (spec.num_kv_heads, spec.max_len, spec.eos_ids) == (kv_heads, max_len, eos)
+
+
+def test_null_key_value_heads_mean_one_for_each_head() -> None:
+    spec = parse_spec(load("mistral-7b-v0.1") | {"num_key_value_heads": None})
+    assert spec.num_kv_heads == spec.num_heads
 
 
 def test_layer_types_of_an_unknown_kind_are_refused() -> None:

@@ -39,7 +39,7 @@ def library() -> CpuLibrary | None:
         _State.tried = True
         try:
             _State.loaded = CpuLibrary(build_library(_State.cache_dir.expanduser()))
-        except NoCompiler as error:
+        except (NoCompiler, OSError) as error:  # OSError: a cache folder mounted noexec
             log.warning("cpu_kernels_not_compiled %s", error)
             _State.loaded = None
     return _State.loaded

@@ -27,7 +27,8 @@ LONG_OP_FLOPS = 50_000_000  # about half a millisecond on one core
 
 _SIGNATURES = {
     "pagoda_set_threads": [c_int64],
-    "pagoda_gemm": [c_void_p] * 4 + [c_int64] * 5,
+    "pagoda_rounds_bf16": [],
+    "pagoda_gemm": [c_void_p] * 5 + [c_int64] * 5,
     "pagoda_add_norm": [c_void_p] * 4 + [c_int64] * 2 + [c_float],
     "pagoda_silu_mul": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_rope_cache": [c_void_p] * 8 + [c_int64] * 5 + [c_float, c_int64],
@@ -35,6 +36,7 @@ _SIGNATURES = {
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
 }
+_ANSWERS = ("pagoda_set_threads", "pagoda_rounds_bf16")
 
 
 class CpuLibrary:
@@ -47,7 +49,9 @@ class CpuLibrary:
             for name, kinds in _SIGNATURES.items():
                 function = getattr(handle, name)
                 function.argtypes = kinds
-                function.restype = c_int64 if name == "pagoda_set_threads" else None
+                function.restype = c_int64 if name in _ANSWERS else None
+        # bfloat16 weights meet activations rounded to bfloat16, as this CPU multiplies them
+        self.rounds_bf16 = bool(self._short.pagoda_rounds_bf16())
 
     def set_threads(self, threads: int) -> int:
         """Grow the pool to `threads`; returns its size (it never shrinks)."""
@@ -60,17 +64,21 @@ class CpuLibrary:
         assert x_TK.stride(1) == 1
         rows = x_TK.shape[0]
         y_TN = torch.empty(rows, weight.num_out)
+        is_bf16, scratch = panels.dtype == torch.bfloat16, None
+        if is_bf16 and self.rounds_bf16:
+            scratch = torch.empty(rows, panels.shape[1], dtype=torch.int32)
         flops = 2 * rows * weight.num_in * weight.num_out
         (self._long if flops > LONG_OP_FLOPS else self._short).pagoda_gemm(
             x_TK.data_ptr(),
             panels.data_ptr(),
             _pointer(weight.bias_N),
             y_TN.data_ptr(),
+            _pointer(scratch),
             rows,
             weight.num_in,
             weight.num_out,
             x_TK.stride(0),
-            panels.dtype == torch.bfloat16,
+            is_bf16,
         )
         return y_TN
 

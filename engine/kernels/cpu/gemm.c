@@ -1,107 +1,185 @@
 /* y = x W^T + b on packed panels (engine/kernels/packed_gemm.py). Each output is one chain of
- * fused multiply-adds over k, whatever the tile, so that a row does not depend on its batch. */
+ * fused multiply-adds over k, whatever the tile, so that a row does not depend on its batch.
+ *
+ * A panel is [steps][32 columns] words of four bytes. A float32 word is one weight; a bfloat16 word
+ * is one column's weights of k = 2 step (low half) and 2 step + 1 (high half). Where the CPU
+ * multiplies such pairs itself (AVX512_BF16), x is rounded to pairs too; elsewhere it stays float32
+ * and the weights are widened in registers. */
 #include "threads.h"
 #include "vector.h"
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+#if defined(__AVX512BF16__) || defined(PAGODA_EMULATE_BF16)
+#define ROUNDS_BF16 1
+#else
+#define ROUNDS_BF16 0
+#endif
+#define EACH(i, n) _Pragma("GCC unroll 12") for (int i = 0; i < (n); i++)
+
 typedef struct {
-    const float *x;
-    const void *panels;
+    const float *x; /* [rows, stride_x], or words of pairs when both sides are bfloat16 */
+    const uint32_t *panels; /* of any alignment */
     const float *bias;
     float *y;
-    int64_t rows, num_in, num_out, stride_x;
-    int is_bf16;
+    int64_t rows, num_in, steps, num_out, stride_x;
 } Gemm;
 
-INLINE void load_pair(const char *panel, int64_t k, int is_bf16, vec *low, vec *high) {
-    if (is_bf16) { /* low half: column j; high half: column j + 16 */
-        uvec pair;
-        memcpy(&pair, panel + k * PANEL * 2, sizeof pair);
-        *low = bits_to_vec(pair << 16);
-        *high = bits_to_vec(pair & 0xffff0000u);
-    } else {
-        const float *p = (const float *)panel + k * PANEL;
-        *low = load(p);
-        *high = load(p + LANES);
+typedef vec Sums[MAX_ROWS][8];
+
+INLINE vec low_half(uvec word) { return bits_to_vec(word << 16); }
+INLINE vec high_half(uvec word) { return bits_to_vec(word & 0xffff0000u); }
+
+/* sum + x · w over a pair of k: both are bfloat16, the odd k is added first, each addition rounds
+ * once. This is vdpbf16ps but for its flush of denormals; the emulation lets any CPU test it. */
+INLINE vec dot_pair(vec sum, const float *x, uvec word) {
+    uint32_t pair;
+    memcpy(&pair, x, sizeof pair);
+    uvec both = (uvec){0} + pair;
+#ifdef __AVX512BF16__
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)both, (__m512bh)word);
+#else
+    sum += high_half(both) * high_half(word);
+    return sum + low_half(both) * low_half(word);
+#endif
+}
+
+/* acc[r][c] += x[r] · w[c] for one k. */
+INLINE void add_outer(Sums acc, const float *x, int64_t stride, const vec *w, int rows, int cols) {
+    EACH(r, rows) {
+        vec b = splat(x[r * stride]);
+        EACH(c, cols) acc[r][c] += b * w[c];
     }
 }
 
-INLINE void store_columns(float *y, vec v, int64_t count) {
-    if (count >= LANES) store(y, v);
-    else
-        for (int64_t i = 0; i < count; i++) y[i] = v[i];
+INLINE void add_step(const Gemm *g, Sums acc, const float *x, int64_t step, const uvec *word,
+                     int rows, int cols, int is_bf16) {
+    vec w[8];
+    if (!is_bf16) {
+        EACH(c, cols) w[c] = bits_to_vec(word[c]);
+        add_outer(acc, x + step, g->stride_x, w, rows, cols);
+    } else if (ROUNDS_BF16) {
+        EACH(r, rows) {
+            const float *pair = x + r * g->stride_x + step;
+            EACH(c, cols) acc[r][c] = dot_pair(acc[r][c], pair, word[c]);
+        }
+    } else {
+        if (2 * step + 1 < g->num_in) {
+            EACH(c, cols) w[c] = high_half(word[c]);
+            add_outer(acc, x + 2 * step + 1, g->stride_x, w, rows, cols);
+        }
+        EACH(c, cols) w[c] = low_half(word[c]);
+        add_outer(acc, x + 2 * step, g->stride_x, w, rows, cols);
+    }
+}
+
+/* The last panel where it is not full: column by column. Apart, so that the sums of a full tile
+ * never need an address. */
+static __attribute__((noinline)) void store_edge(const Gemm *g, Sums acc, int64_t row,
+                                                 int64_t column, int rows, int cols) {
+    int64_t left = g->num_out - column;
+    for (int r = 0; r < rows; r++)
+        for (int n = 0; n < cols * LANES && n < left; n++) {
+            float bias = g->bias ? g->bias[column + n] : 0.0f;
+            g->y[(row + r) * g->num_out + column + n] = acc[r][n / LANES][n % LANES] + bias;
+        }
+}
+
+INLINE void store_sums(const Gemm *g, Sums acc, int64_t row, int64_t column, int rows, int cols) {
+    if (column + cols * LANES > g->num_out) {
+        Sums copy;
+        EACH(r, rows) EACH(c, cols) copy[r][c] = acc[r][c];
+        store_edge(g, copy, row, column, rows, cols);
+        return;
+    }
+    if (g->bias)
+        EACH(c, cols) {
+            vec bias = load(g->bias + column + c * LANES);
+            EACH(r, rows) acc[r][c] += bias;
+        }
+    float *y = g->y + row * g->num_out + column;
+    EACH(r, rows) EACH(c, cols) store(y + r * g->num_out + c * LANES, acc[r][c]);
 }
 
 /* One tile: `rows` rows of x by `panels` panels of 32 columns; both known when compiled. */
 INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels, int is_bf16) {
-    const int64_t bytes = g->num_in * PANEL * (is_bf16 ? 2 : 4);
-    const char *w = (const char *)g->panels + panel * bytes;
+    const int64_t size = PANEL * g->steps, cols = 2 * panels;
+    const uint32_t *w = g->panels + panel * size;
     const float *x = g->x + row * g->stride_x;
-    vec acc[12][8];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < 2 * panels; c++) acc[r][c] = (vec){0};
-    for (int64_t k = 0; k < g->num_in; k++) {
-        vec wide[8];
-        for (int p = 0; p < panels; p++)
-            load_pair(w + p * bytes, k, is_bf16, &wide[2 * p], &wide[2 * p + 1]);
-        for (int r = 0; r < rows; r++) {
-            vec b = splat(x[r * g->stride_x + k]);
-            for (int c = 0; c < 2 * panels; c++) acc[r][c] += b * wide[c];
+    Sums acc;
+    EACH(r, rows) EACH(c, cols) acc[r][c] = (vec){0};
+    for (int64_t step = 0; step < g->steps; step++) {
+        uvec word[8];
+        EACH(c, cols) {
+            const uint32_t *at = w + c / 2 * size + step * PANEL + c % 2 * LANES;
+            memcpy(&word[c], at, sizeof word[c]);
         }
+        add_step(g, acc, x, step, word, rows, cols, is_bf16);
     }
-    for (int c = 0; c < 2 * panels; c++) {
-        int64_t column = panel * PANEL + c * LANES, left = g->num_out - column;
-        if (left <= 0) break;
-        for (int r = 0; r < rows; r++) {
-            vec v = acc[r][c];
-            if (g->bias) {
-                float bias[LANES] = {0};
-                memcpy(bias, g->bias + column, 4 * (left < LANES ? left : LANES));
-                v += load(bias);
-            }
-            store_columns(g->y + (row + r) * g->num_out + column, v, left);
-        }
-    }
+    store_sums(g, acc, row, panel * PANEL, rows, cols);
 }
 
-#define TILE_CASE(n) case n: tile(g, row, panel, n, 1, is_bf16); break;
+#define TILE_CASE(n, panels) case n: tile(g, row, panel, n, panels, is_bf16); break;
 
-INLINE void rows_of_panel(const Gemm *g, int64_t panel, int64_t row, int is_bf16) {
-    while (row < g->rows) {
-        int64_t left = g->rows - row;
-        int take = left < MAX_ROWS ? (int)left : MAX_ROWS;
-        switch (take) {
-            TILE_CASE(1) TILE_CASE(2)
+/* All rows by one panel, in tiles of nearly equal height. */
+INLINE void rows_of_panel(const Gemm *g, int64_t panel, int is_bf16) {
+    int64_t tiles = (g->rows + MAX_ROWS - 1) / MAX_ROWS;
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t row = g->rows * t / tiles;
+        switch (g->rows * (t + 1) / tiles - row) {
+            TILE_CASE(1, 1) TILE_CASE(2, 1)
 #if MAX_ROWS > 2
-            TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) TILE_CASE(7)
-            TILE_CASE(8) TILE_CASE(9) TILE_CASE(10) TILE_CASE(11) TILE_CASE(12)
+            TILE_CASE(3, 1) TILE_CASE(4, 1) TILE_CASE(5, 1) TILE_CASE(6, 1) TILE_CASE(7, 1)
+            TILE_CASE(8, 1) TILE_CASE(9, 1) TILE_CASE(10, 1) TILE_CASE(11, 1) TILE_CASE(12, 1)
 #endif
         }
-        row += take;
     }
 }
 
 /* Few rows: several panels at once keep enough independent sums in flight. */
-INLINE void panels_range(const Gemm *g, int64_t from, int64_t to, int is_bf16) {
-    int64_t panel = from;
+INLINE void panels_range(const Gemm *g, int64_t panel, int64_t to, int is_bf16) {
 #if MAX_ROWS > 2
-    if (g->rows == 1)
-        for (; panel + 4 <= to; panel += 4) tile(g, 0, panel, 1, 4, is_bf16);
-    else if (g->rows == 2)
-        for (; panel + 4 <= to; panel += 4) tile(g, 0, panel, 2, 4, is_bf16);
-    else if (g->rows == 3)
-        for (; panel + 2 <= to; panel += 2) tile(g, 0, panel, 3, 2, is_bf16);
-    else if (g->rows == 4)
-        for (; panel + 2 <= to; panel += 2) tile(g, 0, panel, 4, 2, is_bf16);
+    const int64_t row = 0, together = g->rows <= 2 ? 4 : g->rows <= 4 ? 2 : 1;
+    if (together > 1)
+        for (; panel + together <= to; panel += together)
+            switch (g->rows) { TILE_CASE(1, 4) TILE_CASE(2, 4) TILE_CASE(3, 2) TILE_CASE(4, 2) }
 #endif
-    for (; panel < to; panel++) rows_of_panel(g, panel, 0, is_bf16);
+    for (; panel < to; panel++) rows_of_panel(g, panel, is_bf16);
 }
 
 static void work_bf16(void *arg, int64_t from, int64_t to) { panels_range(arg, from, to, 1); }
 static void work_f32(void *arg, int64_t from, int64_t to) { panels_range(arg, from, to, 0); }
 
+typedef struct {
+    const float *x;
+    uint16_t *out;
+    int64_t num_in, stride_x, stride_out;
+} Rounding;
+
+static void round_rows(void *arg, int64_t from, int64_t to) {
+    const Rounding *a = arg;
+    for (int64_t r = from; r < to; r++) {
+        const float *x = a->x + r * a->stride_x;
+        uint16_t *out = a->out + r * a->stride_out;
+        for (int64_t k = 0; k < a->num_in; k++) out[k] = to_bf16(x[k]);
+        if (a->num_in % 2) out[a->num_in] = 0;
+    }
+}
+
+/* Whether bfloat16 weights meet activations rounded to bfloat16. */
+EXPORT int64_t pagoda_rounds_bf16(void) { return ROUNDS_BF16; }
+
+/* `scratch`: rows × ceil(num_in / 2) words when both sides are bfloat16, otherwise not read. */
 EXPORT void pagoda_gemm(const float *x, const void *panels, const float *bias, float *y,
-                        int64_t rows, int64_t num_in, int64_t num_out, int64_t stride_x,
-                        int64_t is_bf16) {
-    Gemm g = {x, panels, bias, y, rows, num_in, num_out, stride_x, (int)is_bf16};
+                        void *scratch, int64_t rows, int64_t num_in, int64_t num_out,
+                        int64_t stride_x, int64_t is_bf16) {
+    int64_t steps = is_bf16 ? (num_in + 1) / 2 : num_in;
+    if (is_bf16 && ROUNDS_BF16) {
+        Rounding a = {x, scratch, num_in, stride_x, 2 * steps};
+        parallel(rows, round_rows, &a);
+        x = scratch, stride_x = steps;
+    }
+    Gemm g = {x, panels, bias, y, rows, num_in, steps, num_out, stride_x};
     parallel((num_out + PANEL - 1) / PANEL, is_bf16 ? work_bf16 : work_f32, &g);
 }

@@ -103,6 +103,7 @@ static void gumbel_rows(void *arg, int64_t from, int64_t to) {
     for (int64_t t = from; t < to; t++) {
         const float *row = a->logits + t * a->width;
         double best = -INFINITY;
+        float below = -INFINITY; /* best, never rounded up */
         int64_t at = -1;
         for (int64_t i = 0; i < a->width; i += GROUP) {
             float x[GROUP];
@@ -112,11 +113,11 @@ static void gumbel_rows(void *arg, int64_t from, int64_t to) {
             int32_t near[GROUP];
             memset(near, 1, sizeof near);
             philox_words(i, (uint32_t)a->positions[t], a->seeds[t], words);
-            if (at >= 0 && !may_win(x, words, (float)best, near)) continue;
+            if (at >= 0 && !may_win(x, words, below, near)) continue;
             for (int j = 0; j < GROUP; j++) {
                 if (!near[j] || x[j] == -INFINITY) continue;
                 double sum = x[j] - log(-log((words[j] + 0.5) / 4294967296.0));
-                if (sum > best) best = sum, at = i + j;
+                if (sum > best) best = sum, at = i + j, below = nextafterf((float)best, -INFINITY);
             }
         }
         a->out[t] = at;

@@ -3,6 +3,7 @@
 #include "threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "vector.h"
@@ -13,13 +14,14 @@
 #define RELAX() ((void)0)
 #endif
 #define MAX_THREADS 512
-#define SPINS 2000 /* about 20 µs: the next op of a layer usually follows sooner */
+#define SPINS 2000 /* 20 to 100 µs: the next op of a layer usually follows sooner */
 
 static struct {
     Work work;
     void *arg;
     int64_t items;
     int helpers;
+    unsigned born[MAX_THREADS]; /* the turn each helper was started in: older ones are not its */
     atomic_uint turn;
     atomic_int busy;
     pthread_mutex_t lock, callers;
@@ -36,7 +38,7 @@ static void share(int part) {
 
 static void *helper(void *arg) {
     int part = (int)(intptr_t)arg;
-    unsigned seen = 0;
+    unsigned seen = pool.born[part];
     for (;;) {
         for (int i = 0; i < SPINS && atomic_load(&pool.turn) == seen; i++) RELAX();
         if (atomic_load(&pool.turn) == seen) {
@@ -51,19 +53,31 @@ static void *helper(void *arg) {
     return 0;
 }
 
+/* A forked child has none of the helpers, and perhaps a lock that one of them held. */
+static void forget_helpers(void) {
+    pool.helpers = 0;
+    pthread_mutex_init(&pool.lock, 0);
+    pthread_mutex_init(&pool.callers, 0);
+    pthread_cond_init(&pool.wake, 0);
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(0, 0, forget_helpers); }
+
 /* Starts helpers until `threads` threads (the caller included) work. Never shrinks the pool.
  * Returns how many there are. */
 EXPORT int64_t pagoda_set_threads(int64_t threads) {
     pthread_mutex_lock(&pool.callers);
     while (pool.helpers + 1 < threads && pool.helpers + 1 < MAX_THREADS) {
         pthread_t thread;
-        void *part = (void *)(intptr_t)(pool.helpers + 1);
-        if (pthread_create(&thread, 0, helper, part)) break;
+        int part = pool.helpers + 1;
+        pool.born[part] = atomic_load(&pool.turn);
+        if (pthread_create(&thread, 0, helper, (void *)(intptr_t)part)) break;
         pthread_detach(thread);
         pool.helpers++;
     }
+    int64_t now = pool.helpers + 1;
     pthread_mutex_unlock(&pool.callers);
-    return pool.helpers + 1;
+    return now;
 }
 
 void parallel(int64_t items, Work work, void *arg) {
@@ -79,6 +93,9 @@ void parallel(int64_t items, Work work, void *arg) {
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     share(0);
-    while (atomic_load(&pool.busy)) RELAX();
+    for (int i = 0; atomic_load(&pool.busy); i++) {
+        if (i < SPINS) RELAX();
+        else sched_yield(); /* more threads than cores: let a helper have this one */
+    }
     pthread_mutex_unlock(&pool.callers);
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from engine.kernels import cpu
 from engine.kernels.cpu import build
+from engine.kernels.cpu.__main__ import main
 from engine.kernels.cpu.bindings import CpuLibrary
 from engine.kernels.packed_gemm import pack
 
@@ -63,13 +66,65 @@ def test_without_compiled_kernels_weights_stay_plain(monkeypatch: pytest.MonkeyP
     assert packed.plain_NK.dtype == torch.float32
 
 
-def test_threads_share_the_work_without_changing_a_bit(lib: CpuLibrary, tmp_path: Path) -> None:
+def test_library_that_cannot_be_mapped_means_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a home mounted noexec."""
+    (tmp_path / "kernels.so").write_text("not a library")
+    monkeypatch.setattr(cpu, "build_library", lambda folder: tmp_path / "kernels.so")
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu._State, "tried", False)
+        patch.setattr(cpu._State, "loaded", None)
+        assert cpu.library() is None
+
+
+def test_command_builds_where_it_is_told_and_bears_a_machine_without_compiler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_compiler(tmp_path, 'for last; do :; done; echo built > "$last"')
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert main([str(tmp_path)]) == 0
+    (built,) = tmp_path.glob("kernels-*.so")
+    assert str(built) in capsys.readouterr().out
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert main([str(tmp_path)]) == 0
+    assert "torch will compute instead" in capsys.readouterr().err
+
+
+def own_copy(lib: CpuLibrary, folder: Path) -> CpuLibrary:
     """A copy of the library has a pool of its own, so that other tests keep one thread."""
-    copy = tmp_path / "kernels-threads.so"
-    shutil.copy(lib.path, copy)
-    threaded = CpuLibrary(copy)
+    return CpuLibrary(Path(shutil.copy(lib.path, folder / "kernels-threads.so")))
+
+
+def test_threads_share_the_work_without_changing_a_bit(lib: CpuLibrary, tmp_path: Path) -> None:
+    threaded = own_copy(lib, tmp_path)
     assert threaded.set_threads(3) == 3
     weight, x = pack(torch.randn(700, 64), None), torch.randn(50, 64)
     expected = lib.packed_gemm(x, weight)
     for _ in range(200):
         assert torch.equal(threaded.packed_gemm(x, weight), expected)
+
+
+def test_pool_that_grows_after_work_gives_the_newcomers_only_new_work(
+    lib: CpuLibrary, tmp_path: Path
+) -> None:
+    threaded = own_copy(lib, tmp_path)
+    weight, x = pack(torch.randn(700, 64), None), torch.randn(50, 64)
+    expected = lib.packed_gemm(x, weight)
+    for threads in (2, 3, 5, 8):
+        assert threaded.set_threads(threads) == threads
+        for _ in range(50):
+            assert torch.equal(threaded.packed_gemm(x, weight), expected)
+
+
+def test_forked_child_computes_alone(lib: CpuLibrary, tmp_path: Path) -> None:
+    threaded = own_copy(lib, tmp_path)
+    threaded.set_threads(3)
+    weight, x = pack(torch.randn(700, 64), None), torch.randn(50, 64)
+    expected = threaded.packed_gemm(x, weight)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a child that waits for threads it does not have is killed
+        os._exit(0 if torch.equal(threaded.packed_gemm(x, weight), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert torch.equal(threaded.packed_gemm(x, weight), expected)

@@ -2,32 +2,126 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from engine.kernels.cpu import build
 from engine.kernels.cpu.bindings import CpuLibrary
 from engine.kernels.packed_gemm import PackedWeight, pack, packed_gemm, packed_gemm_ref, to_panels
 
+BF16 = torch.bfloat16
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("num_out", [1, 31, 32, 33, 200])
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 12, 13, 40])
-def test_equals_the_reference(lib: CpuLibrary, dtype: torch.dtype, num_out: int, rows: int) -> None:
+
+def as_met(lib: CpuLibrary, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Activations as the kernel multiplies them."""
+    return x.bfloat16() if lib.rounds_bf16 and dtype == BF16 else x
+
+
+def assert_equals_the_reference(
+    lib: CpuLibrary, dtype: torch.dtype, rows: int, num_in: int, num_out: int
+) -> None:
     torch.manual_seed(rows)
-    weight, bias = torch.randn(num_out, 70).to(dtype), torch.randn(num_out)
-    x = torch.randn(rows, 70)
+    weight, bias = torch.randn(num_out, num_in).to(dtype), torch.randn(num_out)
+    x = torch.randn(rows, num_in)
     found = lib.packed_gemm(x, pack(weight, bias))
+    x = as_met(lib, x, dtype)
     expected = packed_gemm_ref(x.double(), weight.double(), bias.double())
     torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=1e-5)
 
 
-def test_a_row_is_bit_equal_in_any_batch(lib: CpuLibrary) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, BF16, torch.float16])
+@pytest.mark.parametrize("num_in", [1, 7, 70])
+@pytest.mark.parametrize("num_out", [1, 31, 32, 33, 200])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 12, 13, 40])
+def test_equals_the_reference(
+    lib: CpuLibrary, dtype: torch.dtype, rows: int, num_in: int, num_out: int
+) -> None:
+    assert_equals_the_reference(lib, dtype, rows, num_in, num_out)
+
+
+@pytest.mark.parametrize("num_in", [1, 7, 70])
+@pytest.mark.parametrize("num_out", [1, 33, 200])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 13])
+def test_pairs_equal_the_reference_on_rounded_activations(
+    rounding_lib: CpuLibrary, rows: int, num_in: int, num_out: int
+) -> None:
+    assert rounding_lib.rounds_bf16
+    assert_equals_the_reference(rounding_lib, BF16, rows, num_in, num_out)
+    assert_equals_the_reference(rounding_lib, torch.float32, rows, num_in, num_out)
+
+
+@pytest.mark.parametrize("which", ["lib", "rounding_lib"])
+@pytest.mark.parametrize("dtype", [torch.float32, BF16])
+def test_a_row_is_bit_equal_in_any_batch(
+    request: pytest.FixtureRequest, which: str, dtype: torch.dtype
+) -> None:
+    lib: CpuLibrary = request.getfixturevalue(which)
     torch.manual_seed(0)
-    weight = pack(torch.randn(96, 128), torch.randn(96))
-    x = torch.randn(64, 128)
+    weight = pack(torch.randn(200, 127).to(dtype), torch.randn(200))
+    x = torch.randn(64, 127)
     whole = lib.packed_gemm(x, weight)
     for rows in (1, 2, 3, 4, 7, 12, 13, 25):
         assert torch.equal(lib.packed_gemm(x[:rows], weight), whole[:rows])
+
+
+def test_pairs_add_the_odd_weight_first_and_round_each_addition(rounding_lib: CpuLibrary) -> None:
+    """As Intel documents vdpbf16ps, so emulation and instruction agree to the bit."""
+    torch.manual_seed(1)
+    weight, x = torch.randn(40, 64).to(BF16), torch.randn(3, 64)
+    wide, expected = weight.double().numpy(), np.zeros((3, 40), np.float32)
+    rounded = x.bfloat16().double().numpy()
+    for even in range(0, 64, 2):
+        for k in (even + 1, even):  # two float32 numbers add without error in float64
+            expected = (expected + np.outer(rounded[:, k], wide[:, k])).astype(np.float32)
+    found = rounding_lib.packed_gemm(x, pack(weight, None))
+    assert np.array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("which", ["lib", "rounding_lib"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_bad_number_stays_in_its_row(
+    request: pytest.FixtureRequest, which: str, bad: float
+) -> None:
+    lib: CpuLibrary = request.getfixturevalue(which)
+    x = torch.ones(5, 9)
+    x[2, 8] = bad
+    found = lib.packed_gemm(x, pack(torch.ones(33, 9, dtype=BF16), None))
+    assert torch.equal(found[[0, 1, 3, 4]], torch.full((4, 33), 9.0))
+    torch.testing.assert_close(found[2], torch.full((33,), bad), equal_nan=True)
+
+
+def test_writes_nothing_past_its_columns_and_reads_any_alignment(lib: CpuLibrary) -> None:
+    """Panels and input that begin two bytes off a vector, an odd K, a last panel of one column."""
+    torch.manual_seed(2)
+    weight, x = torch.randn(33, 9).to(BF16), torch.randn(13 * 9 + 1)[1:].view(13, 9)
+    panels = to_panels(weight)
+    moved = torch.empty(panels.numel() + 1, dtype=BF16)[1:].view(panels.shape).copy_(panels)
+    held = PackedWeight(num_out=33, num_in=9, bias_N=None, panels=moved)
+    assert torch.equal(lib.packed_gemm(x, held), lib.packed_gemm(x.clone(), pack(weight, None)))
+
+
+def test_native_tiles_keep_their_sums_in_registers(tmp_path: Path) -> None:
+    """Built for a CPU with AVX512_BF16: the pair instruction, and no sum on the stack beside it."""
+    source = Path(build.__file__).with_name("gemm.c")
+    target = tmp_path / "gemm.s"
+    flags = [flag for flag in build._FLAGS if flag not in ("-march=native", "-shared")]
+    wanted = ["-march=cascadelake", "-mavx512bf16", "-S", str(source), "-o", str(target)]
+    if (
+        shutil.which("gcc") is None
+        or subprocess.run(["gcc", *flags, *wanted], check=False).returncode
+    ):
+        pytest.skip("no gcc that knows AVX512_BF16")
+    blocks = re.split(r"^\.L\d+:", target.read_text(), flags=re.MULTILINE)
+    inner = [block for block in blocks if "vdpbf16ps" in block]
+    assert max(block.count("vdpbf16ps") for block in inner) == 24
+    assert [block for block in inner if re.search(r"\(%rsp\).*zmm|zmm.*\(%rsp\)", block)] == []
 
 
 def test_reads_rows_with_a_stride(lib: CpuLibrary) -> None:

@@ -38,6 +38,7 @@ class ReasoningParser(StepParser):
             space = yield from self.source.space()
             if (yield from self._accept_start()) or self._begun:
                 yield from self._think()
+                self.reasoning = False
                 yield from self.source.space()
             else:
                 self.emit_content(space)

@@ -9,6 +9,7 @@ import pytest
 
 from apps.api.admission import sampling_for
 from apps.api.caps import ApiCaps
+from apps.api.chat_messages import PLAIN_FORM, CallForm
 from apps.api.schemas import ChatBody, CompletionBody, GenerationBody, parse_chat, parse_completion
 from engine.errors import InvalidRequest
 from tests.unit.api.samples import model
@@ -233,3 +234,105 @@ def test_echo_of_nothing_scores_the_prompt() -> None:
     params = completion(echo=True, max_tokens=0, logprobs=3).sampling({})
     assert (params.max_tokens, params.prompt_logprobs) == (0, 3)
     assert refused(completion, max_tokens=0).param == "max_tokens"
+
+
+def tool(**function: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f"} | function}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        schema = {"items": schema}
+    return schema
+
+
+def test_tools_hold_their_caps_and_no_more() -> None:
+    chat(tools=[tool()] * 128)
+    assert refused(chat, tools=[tool()] * 129).param == "tools"
+    chat(tools=[tool(description="x" * (64 * 1024 - 200))])
+    assert "larger" in str(refused(chat, tools=[tool(description="x" * 64 * 1024)]))
+    chat(tools=[tool(parameters=nested(32))])
+    refusal = refused(chat, tools=[tool(), tool(parameters=nested(33))])
+    assert refusal.param == "tools[1].function.parameters"
+
+
+@pytest.mark.parametrize(
+    ("bad", "param"),
+    [
+        ({"type": "code"}, "tools[0].type"),
+        (tool(name=""), "tools[0].function.name"),
+        (tool(name="a\nb"), "tools[0].function.name"),
+        (tool(name="x" * 257), "tools[0].function.name"),
+        (tool(parameters=[]), "tools[0].function.parameters"),
+        (tool(parameters={"$ref": "http://x/y"}), "tools[0].function.parameters"),
+        (tool(parameters={"a": [{"$ref": "file:///x"}]}), "tools[0].function.parameters"),
+        (tool(strict="yes"), "tools[0].function.strict"),
+        ("f", "tools[0]"),
+    ],
+)
+def test_tools_of_another_form_are_refused_by_name(bad: Any, param: str) -> None:
+    assert refused(chat, tools=[bad]).param == param
+
+
+def test_references_inside_a_tool_and_properties_of_that_name_pass() -> None:
+    chat(tools=[tool(parameters={"$ref": "#/$defs/a", "properties": {"$ref": {"type": "null"}}})])
+
+
+def test_tools_reach_the_template_without_unset_keys() -> None:
+    given = [tool(description=None, parameters={"a": None}, strict=False) | {"x": 1}]
+    body = chat(tools=given)
+    assert body.offered[0].for_template() == {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"a": None}},
+    }
+    assert chat(tools=given, tool_choice="none").offered == []
+
+
+def test_strict_tools_are_named_as_ignored() -> None:
+    raw = json.dumps(CHAT | {"tools": [tool(strict=True)], "zebra": 1}).encode()
+    assert parse_chat(raw, CAPS)[1] == ["tools.function.strict", "zebra"]
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+
+
+def rendered(arguments: str | None, form: CallForm = PLAIN_FORM) -> Any:
+    call = CALL | {"function": {"name": "f", "arguments": arguments}}
+    message = chat(messages=[{"role": "assistant", "tool_calls": [call]}]).messages[0]
+    return message.for_template(form)
+
+
+@pytest.mark.parametrize(
+    ("text", "object_"),
+    [
+        ('{"a": [1]}', {"a": [1]}),
+        ("", {}),
+        (None, {}),
+        ("[1]", "[1]"),
+        ('{"a"', '{"a"'),
+        ('{"a":' + "[" * 90 + "]" * 90 + "}", '{"a":' + "[" * 90 + "]" * 90 + "}"),
+    ],
+)
+def test_arguments_become_an_object_where_they_spell_one(text: str | None, object_: Any) -> None:
+    assert rendered(text)["tool_calls"][0]["function"]["arguments"] == object_
+
+
+def test_calls_take_the_form_of_the_template() -> None:
+    found = rendered('{"a": 1}', CallForm(argument_text=True, null_content=True))
+    assert found["tool_calls"][0]["function"]["arguments"] == '{"a": 1}'
+    assert (found["content"], rendered("{}")["content"]) == (None, "")
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_reasoning_of_earlier_answers_has_both_names(name: str) -> None:
+    message = chat(messages=[{"role": "assistant", "content": "x", name: "hm"}]).messages[0]
+    found = message.for_template()
+    assert (found["reasoning"], found["reasoning_content"]) == ("hm", "hm")
+
+
+@pytest.mark.parametrize("part", [{"type": "text"}, {"type": "text", "text": 5}, "x", None])
+def test_a_part_without_text_is_refused(part: Any) -> None:
+    assert refused(chat, messages=[{"role": "user", "content": [part]}]).param == (
+        "messages[0].content"
+    )

@@ -14,6 +14,7 @@ from apps.api.parsers import (
     Piece,
     Reasoning,
     collect,
+    pipeline_for,
 )
 from tests.unit.parsers.families import flow, pipeline
 
@@ -115,3 +116,37 @@ def test_arguments_keep_the_models_own_spelling():
     [call] = collect(pipeline("hermes", None).parse_whole(text)).calls
     assert call.arguments == '{ "ratio" : 1.50 }'
     assert json.loads(call.arguments) == {"ratio": 1.5}
+
+
+BROKEN = '<tool_call>{"name": "now", "arguments": {"a" 1}}'
+WHOLE = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
+
+
+def test_without_parallel_calls_the_first_complete_one_is_shown():
+    message = collect(pipeline_for("hermes", None, parallel=False).parse_whole(BROKEN + WHOLE))
+    assert (len(message.calls), message.content) == (1, BROKEN)
+
+
+def test_a_hidden_call_that_breaks_is_content():
+    parser = pipeline_for("hermes", None, parallel=False)
+    message = collect(parser.parse_whole(WHOLE + BROKEN))
+    assert (len(message.calls), message.content, parser.num_calls) == (1, BROKEN, 1)
+
+
+@pytest.mark.parametrize("thinker", ["qwen3", "deepseek_r1", "granite", "mistral"])
+def test_an_answer_past_its_reasoning_needs_no_parser(thinker):
+    parser = pipeline_for(None, thinker)
+    marks = ("[THINK]", "[/THINK]") if thinker == "mistral" else ("<think>", "</think>")
+    assert parser.push(marks[0] + "a" + marks[1]) == [Reasoning("a")]
+    assert not parser.reasoning
+    assert not parser.passes
+    assert parser.push("\nrest") == [Content("rest")]
+    assert parser.passes
+    assert parser.finish() == []
+    assert not pipeline_for("hermes", thinker).passes
+
+
+def test_gpt_oss_is_read_to_the_end():
+    parser = pipeline_for(None, "gpt_oss")
+    parser.push("<|channel|>final<|message|>x")
+    assert not parser.passes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -67,3 +68,33 @@ def test_long_runs_of_invalid_bytes_equal_the_whole_decode(tokenizer):
     assert joined(tokenizer, ids, list(range(300)), False)[0] == tokenizer.decode(
         ids, skip_special_tokens=False
     )
+
+
+@RELAXED
+@given(data=st.data())
+def test_kept_tokens_stand_in_the_text_and_are_not_counted(tokenizer, data):
+    """However the ids are cut: without the marks, the text up to any place is what it was."""
+    mark = tokenizer.fast.token_to_id("<|im_end|>")
+    words = st.sampled_from([*tokenizer.encode("naïve 中 fox", add_special_tokens=False), mark])
+    ids = data.draw(st.lists(words, max_size=30))
+    cut = data.draw(st.integers(0, 30))
+    keeper = IncrementalDetokenizer(tokenizer, keep_ids=frozenset({mark}))
+    text = keeper.push(ids[:cut]) + keeper.push(ids[cut:]) + keeper.finish()
+    one_by_one = IncrementalDetokenizer(tokenizer, keep_ids=frozenset({mark}))
+    assert text == "".join(map(one_by_one.push, ([i] for i in ids))) + one_by_one.finish()
+    assert text.count("<|im_end|>") == ids.count(mark)
+    plain = text.replace("<|im_end|>", "")
+    for count in range(len(plain) + 1):
+        end = keeper.chars_until(count)
+        assert text[:end].replace("<|im_end|>", "") == plain[:count]
+        assert not text[end:].startswith("<|im_end|>")
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_other_special_tokens_are_hidden_beside_kept_ones(byte_tokenizer, skip):
+    ids = [byte_tokenizer.fast.token_to_id(t) for t in ("<|im_start|>", "<|im_end|>")]
+    keeper = IncrementalDetokenizer(
+        byte_tokenizer, skip_special_tokens=skip, keep_ids=frozenset(ids[1:])
+    )
+    shown = keeper.push(ids) + keeper.finish()
+    assert shown.replace(" ", "") == ("<|im_end|>" if skip else "<|im_start|><|im_end|>")

@@ -1,0 +1,62 @@
+"""What is found out about a chat template when its model is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.api.chat_messages import CallForm
+from apps.api.prompts import template_kwargs
+from apps.api.schemas import ChatBody
+from apps.api.template_traits import call_form_of, words_of
+from engine.chat_template import ChatTemplate
+from engine.errors import InvalidRequest
+
+AS_JSON = (
+    "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}"
+    "{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}"
+)
+JOINED = AS_JSON.replace("c.function.arguments | tojson", "'```' + c.function.arguments")
+ONLY_NULL = JOINED.replace("m.content }}", "m.content or '' }}").replace(
+    "m.tool_calls or []", "(m.tool_calls if m.content is none else none) or []"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        (AS_JSON, CallForm()),
+        (JOINED, CallForm(argument_text=True)),
+        (ONLY_NULL, CallForm(argument_text=True, null_content=True)),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", CallForm()),
+        ("{{ raise_exception('never') }}", CallForm()),
+    ],
+)
+def test_the_form_of_calls_is_the_one_that_shows_them(source: str, form: CallForm) -> None:
+    assert call_form_of(ChatTemplate(source, {})) == form
+
+
+def kwargs(source: str, **fields: object) -> dict[str, object]:
+    body = ChatBody(model="m", messages=[{"role": "user"}], **fields)  # type: ignore[list-item, arg-type]
+    return template_kwargs(body, words_of(source))
+
+
+def test_effort_is_given_as_the_template_reads_it() -> None:
+    assert kwargs("{{ reasoning_effort }}", reasoning_effort="low") == {"reasoning_effort": "low"}
+    assert kwargs("{{ enable_thinking }}", reasoning_effort="low") == {"enable_thinking": True}
+    assert kwargs("{{ thinking }}", reasoning_effort="none") == {"thinking": False}
+    with pytest.raises(InvalidRequest):
+        kwargs("{{ messages }}", reasoning_effort="low")
+
+
+def test_template_values_win_over_effort() -> None:
+    given = {"enable_thinking": False}
+    found = kwargs("{{ enable_thinking }}", reasoning_effort="high", chat_template_kwargs=given)
+    assert found == given
+
+
+@pytest.mark.parametrize("name", ["other", "messages", "tools", "_x", "a b", "", "enable"])
+def test_only_names_that_the_template_reads_may_be_set(name: str) -> None:
+    source = "{{ messages }}{{ tools }}{{ _x }}{{ enable_thinking }}"
+    with pytest.raises(InvalidRequest) as caught:
+        kwargs(source, chat_template_kwargs={name: 1})
+    assert caught.value.param == "chat_template_kwargs"

@@ -116,7 +116,8 @@ class EngineCore:
         self._intake = Intake(
             cache=self._cache,
             tokenizer=tokenizer,
-            eos_ids=eos_ids,
+            # a tokenizer may name an id that the model cannot say
+            eos_ids=frozenset(i for i in eos_ids if 0 <= i < runner.vocab_size),
             vocab_size=runner.vocab_size,
             max_model_len=runner.max_model_len,
             by_priority=config.scheduling_policy == "priority",
@@ -234,15 +235,19 @@ class EngineCore:
             if failed and (error := failed.get(rows[i])) is not None:
                 self._fail(sequence.request, error)
                 continue
-            if status is RUNNING:
-                self._advance(sequence, positions[i], sizes[i])
-            if positions[i] < sequence.prompt_len:
-                self._prompt_part(sequence, rows[i], positions[i], sizes[i], result)
-            if samples[i]:
-                scores = logprobs.get(rows[i]) if logprobs else None
-                self._token(sequence, tokens[i], scores, now_s)
-            elif sequence.max_len == sequence.prompt_len == sequence.computed:
-                self._choice(sequence, ChoiceDelta(sequence.index, [], finish=Finish.LENGTH))
+            try:
+                if status is RUNNING:
+                    self._advance(sequence, positions[i], sizes[i])
+                if positions[i] < sequence.prompt_len:
+                    self._prompt_part(sequence, rows[i], positions[i], sizes[i], result)
+                if samples[i]:
+                    scores = logprobs.get(rows[i]) if logprobs else None
+                    self._token(sequence, tokens[i], scores, now_s)
+                elif sequence.max_len == sequence.prompt_len == sequence.computed:
+                    self._choice(sequence, ChoiceDelta(sequence.index, [], finish=Finish.LENGTH))
+            except Exception:  # text of a foreign tokenizer, for one: it costs this request only
+                log.exception("row_failed", rid=sequence.request.rid)
+                self._fail(sequence.request, _internal(sequence.request.rid))
 
     def _advance(self, sequence: Sequence, position: int, size: int) -> None:
         """Confirm computed tokens, and make blocks that are full now findable."""

@@ -37,10 +37,11 @@ class Intake:
         """Build the request. Raises `InvalidRequest` and touches nothing on bad input."""
         self._check(body)
         request = Request(body, now_s, num_open=body.width)
-        base = self.seeds.getrandbits(63) if body.params.seed is None else body.params.seed
         root = root_digest(adapter=body.adapter, salt=body.salt)
         for prompt_idx, prompt in enumerate(body.prompts):
             family = Family(prompt_idx)
+            # without a seed, equal prompts of one request are draws of their own
+            base = self.seeds.getrandbits(63) if body.params.seed is None else body.params.seed
             max_len = self._max_len(prompt, body.params)
             for choice in range(body.params.n):
                 params = _params_of_choice(body.params, choice)
@@ -106,7 +107,7 @@ class Intake:
                 "max_tokens.",
                 param="prompt",
             )
-        if len(prompt) + wanted > limit:
+        if len(prompt) + wanted > limit or len(prompt) > self.cache.capacity_tokens:
             raise ContextTooLong(
                 f"The prompt has {len(prompt)} tokens and {_words(params)} asked for; the KV "
                 f"cache of this engine holds {self.cache.capacity_tokens} tokens. Shorten the "

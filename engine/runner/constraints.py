@@ -37,7 +37,12 @@ class Constraints:
         self._params = params
         self._output = list(start.token_ids[start.prompt_len :])
         self._stop_ids = np.array(start.stop_ids, np.int64)
-        self._bad_words = [ids for word in params.bad_words for ids in spellings(word, encode)]
+        self._bad_words = [
+            ids
+            for word in params.bad_words
+            for ids in spellings(word, encode)
+            if max(ids) < vocab_size  # a tokenizer may know tokens that the model cannot say
+        ]
         self._forbidden: NDArray[np.bool_] | None = None
         if params.allowed_token_ids is not None:
             self._forbidden = np.ones(vocab_size, np.bool_)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.errors import InvalidRequest
 from engine.messages import TokenLogprob
 from engine.models.decoder import Decoder, KVCache
 from engine.runner.batch import Batch, BatchShape
@@ -18,6 +20,8 @@ from engine.runner.sampler import Sampler, top_logprobs
 from engine.scheduler.plan import PendingStep, StepPlan, StepResult
 
 SCORE_ROWS = 256  # prompt rows whose logits exist at one time
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -54,8 +58,8 @@ class ModelRunner:
 
     @torch.inference_mode()
     def launch(self, plan: StepPlan) -> PendingStep:
-        self._apply(plan)
         result = StepResult(step=plan.step, token_ids=np.full(len(plan.rows), -1, np.int64))
+        self._apply(plan, result)
         if not len(plan.rows):
             return DoneStep(result)
         scoring = self._scoring(plan)
@@ -72,7 +76,7 @@ class ModelRunner:
     def close(self) -> None:
         self._cache = KVCache([], [])
 
-    def _apply(self, plan: StepPlan) -> None:
+    def _apply(self, plan: StepPlan, result: StepResult) -> None:
         """Batch changes of the plan, in its order: ends, copies, starts, new blocks."""
         for row in plan.ends:
             self._sampler.end(row)
@@ -81,7 +85,14 @@ class ModelRunner:
             copy_blocks(self._cache, plan.copies)
         for start in plan.starts:
             self._batch.start(start)
-            self._sampler.start(start)
+            try:
+                self._sampler.start(start)
+            except Exception:  # its bad_words, say, are no text for the tokenizer
+                log.exception("row_not_started", rid=start.request_id)
+                result.failed[start.row] = InvalidRequest(
+                    "The request's sampling fields cannot be used with this model."
+                )
+            self._num_scores.pop(start.row, None)
             if start.params.prompt_logprobs is not None:
                 self._num_scores[start.row] = start.params.prompt_logprobs
         for row, _, blocks in plan.new_blocks:
@@ -105,7 +116,7 @@ class ModelRunner:
         good = sampled.token_ids >= 0
         self._batch.tokens[rows[good], places[good]] = sampled.token_ids[good]
         result.logprobs = {int(rows[i]): found for i, found in sampled.logprobs.items()}
-        result.failed = {int(rows[i]): error for i, error in sampled.failed.items()}
+        result.failed |= {int(rows[i]): error for i, error in sampled.failed.items()}
 
     def _score(
         self, plan: StepPlan, scoring: NDArray[np.bool_], hidden_TE: Tensor, result: StepResult

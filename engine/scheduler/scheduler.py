@@ -200,7 +200,7 @@ class Scheduler:
         draft.chunks.append((sequence, size))
         draft.budget -= size
         sequence.num_chunks += 1
-        if sequence.num_chunks == LONG_PROMPT_CHUNKS:
+        if sequence.num_chunks == LONG_PROMPT_CHUNKS and sequence.num_output == 0:
             self.counters.chunked_prompts += 1
         if size == left:
             self._prefilling.remove(sequence)

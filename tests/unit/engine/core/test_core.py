@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import engine.core as core_module
 from engine.errors import InternalError
 from engine.messages import EventKind, Finish
 from tests.unit.engine.fakes import FakeRunner, expected, make_body, make_harness
@@ -173,6 +174,24 @@ def test_what_can_never_fit_the_cache_is_refused_with_both_numbers():
     assert "holds 20 tokens" in error.message
 
 
+def test_a_prompt_to_score_that_never_fits_is_refused_and_holds_nobody_up():
+    harness = make_harness(FakeRunner(num_blocks=5, block_size=4, max_model_len=100))
+    harness.submit("fits", [1] * 20, max_tokens=0, prompt_logprobs=0)
+    harness.submit("never", [1] * 21, max_tokens=0, prompt_logprobs=0)
+    harness.submit("later", [1, 2], max_tokens=2)
+    harness.drain()
+    assert harness.last("never").error.kind == "ContextTooLong"
+    assert len(harness.last("fits").prompt_logprobs[0]) == 20
+    assert harness.tokens("later") == expected([1, 2], 2)
+
+
+def test_end_of_text_ids_that_the_model_cannot_say_never_reach_the_runner():
+    harness = make_harness(FakeRunner(vocab_size=50), eos=frozenset({7, 50, 9000}))
+    harness.submit("a", [1], min_tokens=2)
+    harness.step()
+    assert harness.runner.plans[0].starts[0].stop_ids == (7,)
+
+
 def test_another_wire_version_and_an_unknown_adapter_are_refused():
     harness = make_harness()
     old, adapted = make_body("old", [1]), make_body("adapted", [1])
@@ -220,6 +239,26 @@ def test_a_failing_row_ends_its_request_and_no_other(overlap):
     assert harness.kinds("bad")[-1] is REFUSED
     assert harness.kinds("bad").count(REFUSED) == 1
     assert harness.last("bad").error.kind == "InternalError"
+    assert harness.tokens("good") == expected([3, 4], 8)
+    assert harness.core.gauges().blocks_free == harness.core.gauges().blocks_total
+
+
+@OVERLAP
+def test_a_row_whose_output_cannot_be_worked_with_ends_its_request_alone(overlap, monkeypatch):
+    harness = make_harness(FakeRunner(overlap=overlap))
+    accept = core_module.accept_token
+
+    def accept_or_break(sequence, *rest):
+        if sequence.request.rid == "bad":
+            raise ValueError("secret detail")
+        return accept(sequence, *rest)
+
+    monkeypatch.setattr(core_module, "accept_token", accept_or_break)
+    harness.submit("bad", [1, 2], n=2)
+    harness.submit("good", [3, 4])
+    harness.drain()
+    assert harness.kinds("bad") == [STARTED, REFUSED]
+    assert "secret" not in harness.last("bad").error.message
     assert harness.tokens("good") == expected([3, 4], 8)
     assert harness.core.gauges().blocks_free == harness.core.gauges().blocks_total
 
@@ -291,6 +330,15 @@ def test_requests_without_a_seed_differ_and_repeat_with_the_engines_seed():
 
     assert tokens(1)[0] != tokens(1)[1]
     assert tokens(1) == tokens(1) != tokens(2)
+
+
+def test_equal_prompts_of_one_request_are_draws_of_their_own_unless_seeded():
+    harness = make_harness()
+    harness.submit("free", [1, 2], [1, 2], seed=None)
+    harness.submit("fixed", [1, 2], [1, 2], seed=5)
+    harness.drain()
+    assert harness.tokens("free", 0) != harness.tokens("free", 1)
+    assert harness.tokens("fixed", 0) == harness.tokens("fixed", 1)
 
 
 def test_an_unexpected_error_at_submission_is_refused_without_internals(monkeypatch):

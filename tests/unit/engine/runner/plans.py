@@ -8,6 +8,7 @@ from engine.layers.rotary import Rotary
 from engine.models.decoder import Decoder, make_cache
 from engine.models.loader import DummySource, WeightLoader
 from engine.models.spec import ModelSpec, RopeSpec
+from engine.runner.constraints import Encode
 from engine.runner.runner import ModelRunner
 from engine.sampling_params import SamplingParams
 from engine.scheduler.plan import RowStart
@@ -36,12 +37,12 @@ class WideSource(DummySource):
         return tensor if tensor.dim() == 1 else tensor * 15
 
 
-def toy_runner(rows: int = 8, blocks: int = 16) -> ModelRunner:
+def toy_runner(rows: int = 8, blocks: int = 16, encode: Encode | None = None) -> ModelRunner:
     weights = WeightLoader(SPEC, WideSource(SPEC, 1), torch.float32).load()
     device = torch.device("cpu")
     model = Decoder(SPEC, weights, Rotary(SPEC.rope, 64, device))
     cache = make_cache(SPEC, blocks, BLOCK, torch.float32, device)
-    return ModelRunner(model, cache, max_num_seqs=rows, max_model_len=64)
+    return ModelRunner(model, cache, max_num_seqs=rows, max_model_len=64, encode=encode)
 
 
 def row_start(

@@ -13,7 +13,7 @@ from engine.sampling_params import SamplingParams
 from tests.unit.engine.runner.plans import row_start
 
 VOCAB = 12
-WORDS = {"no": [5], " no": [6], "bad": [1, 2], " bad": [7, 2]}
+WORDS = {"no": [5], " no": [6], "bad": [1, 2], " bad": [7, 2], "far": [VOCAB], " far": [4]}
 
 
 def encode(text: str) -> list[int]:
@@ -53,6 +53,11 @@ def test_bad_words_of_several_tokens_are_cut_at_their_last() -> None:
     assert forbidden(applied(params, [0, 1], 1)) == [2, 5, 6]
     assert forbidden(applied(params, [0, 7], 1)) == [2, 5, 6]
     assert spellings("bad", encode) == [[1, 2], [7, 2]]
+
+
+def test_bad_words_the_model_cannot_say_are_passed_over() -> None:
+    params = SamplingParams(bad_words=["far"])
+    assert forbidden(applied(params, [1], 1)) == [4]
 
 
 def test_bias_and_penalties_add_up() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.errors import InvalidRequest
 from engine.runner.runner import ModelRunner
 from engine.sampling_params import SamplingParams
 from engine.scheduler.plan import RowStart, StepPlan, StepResult
@@ -144,6 +145,28 @@ def test_prompt_scores_of_more_rows_than_one_batch_of_logits(
     whole = step(runner, [Piece(0, 0, 19, True)], starts=[start]).prompt_logprobs[0]
     monkeypatch.setattr("engine.runner.runner.SCORE_ROWS", 4)
     assert step(runner, [Piece(0, 0, 19, True)]).prompt_logprobs[0] == whole
+
+
+def test_row_whose_settings_cannot_be_used_fails_alone() -> None:
+    def encode(text: str) -> list[int]:
+        raise UnicodeEncodeError("utf-8", text, 0, 1, "surrogates not allowed")
+
+    runner = toy_runner(encode=encode)
+    good = row_start(0, PROMPT, [1, 2], GREEDY)
+    bad = row_start(1, PROMPT, [3, 4], SamplingParams(temperature=0.0, bad_words=["\ud800"]))
+    result = step(runner, [Piece(0, 0, 19, True), Piece(1, 0, 10, False)], starts=[good, bad])
+    assert list(result.failed) == [1]
+    assert isinstance(result.failed[1], InvalidRequest)
+    assert result.token_ids[0] == output(toy_runner(), GREEDY, 1)[0]
+
+
+def test_row_that_follows_a_scored_one_is_not_scored() -> None:
+    """Also when the end of the first was lost with a step that broke."""
+    runner = toy_runner()
+    scored = row_start(0, PROMPT, [1, 2], SamplingParams(temperature=0.0, prompt_logprobs=0))
+    assert step(runner, [Piece(0, 0, 19, True)], starts=[scored]).prompt_logprobs
+    plain = row_start(0, PROMPT, [1, 2], GREEDY)
+    assert step(runner, [Piece(0, 0, 19, True)], starts=[plain]).prompt_logprobs == {}
 
 
 def test_row_with_broken_numbers_fails_alone() -> None:

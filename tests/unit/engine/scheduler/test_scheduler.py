@@ -81,6 +81,17 @@ def test_the_youngest_is_preempted_and_still_says_the_same(overlap):
         assert harness.tokens(f"r{i}") == expected([i, 7, 9], 20)
 
 
+def test_recomputing_an_output_is_no_chunked_prompt():
+    runner = FakeRunner(budget=16, num_blocks=21, max_model_len=48)
+    harness = make_harness(runner, enable_prefix_caching=False)
+    for i in range(2):
+        harness.submit(f"r{i}", [i] * 10, max_tokens=36)
+    harness.drain()
+    longest = max(len(s.token_ids) for plan in harness.runner.plans for s in plan.starts)
+    assert longest > 2 * 16  # one was computed again in three chunks
+    assert harness.core.counters.chunked_prompts == 0
+
+
 @OVERLAP
 def test_the_lowest_priority_is_preempted_first(overlap):
     harness = make_harness(

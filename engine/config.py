@@ -61,10 +61,17 @@ class EngineConfig:
     )
 
     def __post_init__(self) -> None:
-        """Check every field against its declared range. Raises `EngineStartError`."""
+        """Check every field's type and range. Raises `EngineStartError`."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is None or isinstance(value, bool):
+            if value is None and str(field.type).endswith("| None"):
+                continue
+            kind = _KINDS[str(field.type)]
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise EngineStartError(
+                    f"{field.name}={value!r} is not possible.", f"Give {_WORDS[kind]}."
+                )
+            if kind is bool:
                 continue
             low, high = field.metadata["low"], field.metadata["high"]
             choices = field.metadata["choices"]
@@ -72,7 +79,7 @@ class EngineConfig:
                 raise EngineStartError(
                     f"{field.name}={value!r} is not possible.", f"Use one of {', '.join(choices)}."
                 )
-            if (low is not None and value < low) or (high is not None and value > high):
+            if (low is not None and not value >= low) or (high is not None and value > high):
                 raise EngineStartError(
                     f"{field.name}={value!r} is out of range.",
                     f"Use {low} to {high or 'any size'}.",
@@ -103,4 +110,10 @@ _KINDS: dict[str, Any] = {
     "int | None": int,
     "float": float,
     "bool": bool,
+}
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import warnings
+from os import PathLike
 from typing import Any
 
 from engine.config import EngineConfig
@@ -19,16 +20,18 @@ NO_EFFECT = frozenset(  # other engines have these; nothing here corresponds to 
         "compilation_config",
     }
 )
-FIXED: dict[str, Any] = {  # accepted with the one value this build has
-    "tensor_parallel_size": 1,
-    "pipeline_parallel_size": 1,
-    "tokenizer_mode": "auto",
-    "quantization": None,
-    "kv_cache_dtype": "auto",
-    "cpu_offload_gb": 0,
-    "enable_lora": False,
-    "speculative_config": None,
-    "hf_overrides": None,
+FIXED: dict[str, tuple[Any, ...]] = {  # accepted with the values this build has
+    "task": ("generate", "auto"),
+    "runner": ("generate", "auto"),
+    "tensor_parallel_size": (1,),
+    "pipeline_parallel_size": (1,),
+    "tokenizer_mode": ("auto",),
+    "quantization": (None,),
+    "kv_cache_dtype": ("auto",),
+    "cpu_offload_gb": (0,),
+    "enable_lora": (False,),
+    "speculative_config": (None,),
+    "hf_overrides": (None,),
 }
 IGNORED = frozenset({"trust_remote_code"})  # configuration is data; remote code never runs
 _warned: set[str] = set()
@@ -40,7 +43,7 @@ def config_from(model: str, options: dict[str, Any]) -> EngineConfig:
     values: dict[str, Any] = {}
     for name, value in options.items():
         if name in fields:
-            values[name] = value
+            values[name] = str(value) if isinstance(value, PathLike) else value
         elif name in FIXED:
             _only(name, value)
         elif name in NO_EFFECT:
@@ -51,9 +54,9 @@ def config_from(model: str, options: dict[str, Any]) -> EngineConfig:
 
 
 def _only(name: str, value: Any) -> None:
-    if value != FIXED[name]:
+    if value not in FIXED[name]:
         raise EngineStartError(
-            f"{name}={value!r} is not supported.", f"Leave it out or use {FIXED[name]!r}."
+            f"{name}={value!r} is not supported.", f"Leave it out or use {FIXED[name][0]!r}."
         )
 
 

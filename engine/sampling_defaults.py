@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from engine.errors import EngineStartError, InvalidRequest
 from engine.sampling_params import SamplingParams
 
 NAMES = {
@@ -19,14 +20,22 @@ NAMES = {
 
 
 def sampling_defaults(model: str, generation_config: str) -> SamplingParams:
-    """Defaults of a local checkpoint; plain `SamplingParams()` when it recommends nothing."""
+    """Defaults of a local checkpoint; plain `SamplingParams()` when it recommends nothing.
+
+    Raises `EngineStartError` for a file that cannot be read or recommends what no request may ask.
+    """
     file = Path(model) / "generation_config.json"
     if generation_config == "none" or not file.is_file():
         return SamplingParams()
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    known = {
-        ours: found[theirs]
-        for theirs, ours in NAMES.items()
-        if isinstance(found.get(theirs), int | float)
-    }
-    return SamplingParams(**known)
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        known = {
+            ours: found[theirs] for theirs, ours in NAMES.items() if found.get(theirs) is not None
+        }
+        params = SamplingParams(**known)
+        params.check()
+    except (OSError, ValueError, AttributeError, InvalidRequest) as error:
+        raise EngineStartError(
+            f"{file} cannot be used: {error}", "Mend it, or start with generation_config='none'."
+        ) from None
+    return params

@@ -63,6 +63,9 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):
             self.stop = [self.stop]
+        for name in ("stop", "stop_token_ids", "bad_words"):
+            if getattr(self, name) is None:  # what other libraries call "none"
+                setattr(self, name, [])
         if self.top_k == 0:
             self.top_k = -1
 

@@ -191,6 +191,43 @@ def test_options_of_other_engines_warn_once_and_do_nothing():
     assert config_from("model", {"swap_space": 4}) == EngineConfig(model="model")
 
 
+def test_the_task_of_generating_text_is_the_one_there_is():
+    assert config_from("model", {"task": "generate", "runner": "auto"}).model == "model"
+    with pytest.raises(EngineStartError, match="task='embed' is not supported"):
+        config_from("model", {"task": "embed"})
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"max_model_len": "4096"}, "a whole number"),
+        ({"max_num_seqs": True}, "a whole number"),
+        ({"max_num_seqs": 2.5}, "a whole number"),
+        ({"max_num_seqs": None}, "a whole number"),
+        ({"gpu_memory_utilization": float("nan")}, "out of range"),
+        ({"enable_prefix_caching": "no"}, "True or False"),
+        ({"dtype": "int3"}, "Use one of auto"),
+        ({"tokenizer": 5}, "Give text"),
+    ],
+)
+def test_options_of_a_wrong_type_or_range_are_refused_in_words(option, words):
+    with pytest.raises(EngineStartError, match=words):
+        LLM("model", **option)
+
+
+def test_sampling_lists_may_be_none():
+    llm = make_llm()
+    (output,) = ask(llm, "hi", params(stop=None, stop_token_ids=None, bad_words=None))
+    assert len(output.outputs[0].token_ids) == 6
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"temperature": true}', '{"top_k": "all"}'])
+def test_recommended_values_that_cannot_be_used_stop_the_start(tmp_path, text):
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(EngineStartError, match=r"generation_config\.json"):
+        make_llm(model=str(tmp_path))
+
+
 @pytest.mark.parametrize("option", [{"tensor_parallel_size": 2}, {"quantization": "awq"}])
 def test_options_with_one_possible_value_refuse_others(option):
     with pytest.raises(EngineStartError, match="not supported"):

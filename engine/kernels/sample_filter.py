@@ -1,8 +1,9 @@
 """Forbid all but the likeliest tokens: min-p, then top-k, then top-p, as -inf in logits [S, V].
 
-min_p: tokens below min_p × the largest probability. top_k: all but the k largest (ties with the
-k-th stay). top_p: the smallest set of largest probabilities, after top_k, whose sum reaches p; the
-token that crosses p stays. Probabilities are float32 softmax of the logits given.
+min_p: tokens below min_p × the largest probability. top_k: all but the k largest. top_p: the
+smallest set of largest probabilities, after top_k, whose sum reaches p; the token that crosses p
+stays. Equal logits stay or go together. Probabilities are a softmax of the logits given; sums over
+the shortlist are float64, so that its width, which the other rows decide, changes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _top_k_top_p(logits_SV: Tensor, k_S: Tensor, top_p_S: Tensor, count: int) ->
     keep_SC = (top_SC >= kth_S1) | ~limited_S[:, None]
     whole_S1 = torch.where(
         limited_S[:, None],
-        top_SC.masked_fill(~keep_SC, _OUT).logsumexp(-1, keepdim=True),
+        top_SC.double().masked_fill(~keep_SC, _OUT).logsumexp(-1, keepdim=True),
         logits_SV.logsumexp(-1, keepdim=True),
     )
     before_SC = (top_SC - whole_S1).exp().masked_fill(~keep_SC, 0).cumsum(-1)

@@ -43,7 +43,6 @@ class Sampler:
         self._min_p = np.zeros(rows, np.float32)
         self._seed = np.zeros(rows, np.uint64)
         self._filters = np.zeros(rows, np.bool_)
-        self._special = np.zeros(rows, np.bool_)  # has constraints or wants logprobs
         self._constraints: dict[int, Constraints] = {}
         self._num_logprobs: dict[int, int] = {}
 
@@ -59,12 +58,10 @@ class Sampler:
             self._constraints[row] = Constraints(start, self._vocab_size, self._encode)
         if params.logprobs is not None:
             self._num_logprobs[row] = params.logprobs
-        self._special[row] = row in self._constraints or row in self._num_logprobs
 
     def end(self, row: int) -> None:
         self._constraints.pop(row, None)
         self._num_logprobs.pop(row, None)
-        self._special[row] = False
 
     def sample(
         self, logits_SV: Tensor, rows: NDArray[np.int32], positions: NDArray[np.int64]

@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
 _django = get_asgi_application()  # sets Django up: apps are imported after it
 
+import inference_site.urls  # noqa: E402, F401 - in time for the first request, not in it
 from apps.api.routing import api_app  # noqa: E402
 from apps.models.health import EngineWatch, HealthApp  # noqa: E402
 from inference_site.metrics import MetricsApp  # noqa: E402

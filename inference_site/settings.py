@@ -40,7 +40,7 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # pages are loaded with the routes
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

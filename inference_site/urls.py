@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+admin.autodiscover()
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("apps.api.urls")),

@@ -16,7 +16,7 @@ from socket import socket
 
 from engine.settings import SettingError, env_name
 from inference_site.config import ServerSettings, server_settings
-from inference_site.launcher.children import Children, ChildSpec, module
+from inference_site.launcher.children import Child, Children, ChildSpec, module
 from inference_site.launcher.embedded_redis import EmbeddedRedis, embedded_redis
 from inference_site.launcher.listener import listen
 from inference_site.launcher.lock import HomeLock
@@ -32,6 +32,10 @@ from inference_site.secrets import load_secrets
 
 class StartRefused(Exception):
     """A child could not prepare the start and has said why on stderr."""
+
+
+class StopAsked(Exception):
+    """Ctrl-C came before everything was started."""
 
 
 def serve(argv: Sequence[str]) -> int:
@@ -84,14 +88,21 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
         try:
             if embedded is not None:
                 _start_redis(children, embedded)
-            model = "" if options.only_web else _prepare_beside_agent(children, options, settings)
+            model = ""
+            if not options.only_web:
+                model = _start_agent(children, signals, options, settings)
             _start_web(children, settings, listener)
             if not options.only_web:
                 children.add(ChildSpec(name="settler", argv=module("inference_site", "settle")))
             url = find_redis(server_settings())
             startup = Startup(settings, url, model, options.only_web, say, began)
-            return _supervise(children, signals, startup)
+            _supervise(children, signals, startup)
+            return 1 if startup.refused else 0
+        except StopAsked:
+            return 0
         finally:
+            if signals.stop_asked:
+                say("Stopping: running answers finish first. Press Ctrl-C again to stop at once.")
             listener.close()  # no process accepts from here on: clients get a refusal at once
             stop_all(children, settings, signals)
 
@@ -119,39 +130,49 @@ def _start_redis(children: Children, server: EmbeddedRedis) -> None:
     server.wait_until_ready()
 
 
-def _prepare_beside_agent(
-    children: Children, options: ServeOptions, settings: ServerSettings
+def _start_agent(
+    children: Children, signals: StopSignals, options: ServeOptions, settings: ServerSettings
 ) -> str:
-    """The agent loads its modules meanwhile and waits for the end of a pipe, so that the engine,
-    which takes longest, starts as soon as its row is there."""
+    """The agent brings the database up to date and starts the engine, which takes longest, from
+    the same process. Returns the model's name. Raises `StartRefused`, `StopAsked`."""
+    words = _prepare_words(options, settings)
+    read_end, write_end = os.pipe()
     argv = module("inference_site", "agent")
-    wait_end, our_end = os.pipe()
     try:
-        waiting = ChildSpec(
-            name="agent", argv=(*argv, f"--wait-fd={wait_end}"), pass_fds=(wait_end,)
+        agent = children.add(
+            ChildSpec(
+                name="agent",
+                argv=(*argv, f"--tell-fd={write_end}", "--prepare", *words),
+                pass_fds=(write_end,),
+            )
         )
-        agent = children.add(waiting)
-        agent.spec = ChildSpec(name="agent", argv=argv)  # a restart has nothing to wait for
-        return _prepare(options, settings)
     finally:
-        os.close(wait_end)
-        os.close(our_end)
-
-
-def _prepare(options: ServeOptions, settings: ServerSettings) -> str:
-    """Tables, first key, the model's row. Returns the model's name. Raises `StartRefused`."""
-    argv = module("inference_site", "prepare", f"--revision={options.revision}")
-    argv += (f"--options={json.dumps(options.engine_options)}",)
-    argv += tuple(f"--name={name}" for name in options.served_names)
-    if options.model is not None:
-        argv += (f"--model={options.model}",)
-    else:
-        argv += (f"--default-model={_default_model(settings)}",)
-    child = spawn(argv, env=environment(), stdout=subprocess.PIPE)
-    output, _ = child.communicate()
-    if child.returncode != 0:
+        os.close(write_end)
+    agent.spec = ChildSpec(name="agent", argv=argv)  # a restart has nothing to prepare
+    with os.fdopen(read_end) as told:
+        while not signals.wait(None, also=read_end):
+            if signals.stop_asked:
+                raise StopAsked
+        line = told.readline()
+    if not line:  # it says why on stderr and ends
+        _let_end(agent)
         raise StartRefused
-    return str(json.loads(output.splitlines()[-1])["model"])
+    return str(json.loads(line)["model"])
+
+
+def _let_end(child: Child) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if child.process is not None:
+            child.process.wait(timeout=5)
+
+
+def _prepare_words(options: ServeOptions, settings: ServerSettings) -> list[str]:
+    """Arguments of `manage.py prepare`."""
+    words = [f"--revision={options.revision}", f"--options={json.dumps(options.engine_options)}"]
+    words += [f"--name={name}" for name in options.served_names]
+    if options.model is not None:
+        return [*words, f"--model={options.model}"]
+    return [*words, f"--default-model={_default_model(settings)}"]
 
 
 def _default_model(settings: ServerSettings) -> Path:
@@ -179,14 +200,13 @@ def _start_web(children: Children, settings: ServerSettings, listener: socket) -
         children.add(ChildSpec(name=f"web {number}", argv=argv, pass_fds=(fd,)))
 
 
-def _supervise(children: Children, signals: StopSignals, startup: Startup) -> int:
+def _supervise(children: Children, signals: StopSignals, startup: Startup) -> None:
     """Blocks between events: idle costs nothing. Ends on a signal or a start that failed."""
     while not signals.stop_asked:
         due_s = children.restart_ended()
         if startup.running:
-            if startup.failed():
-                return 1
+            startup.look()
+            if startup.refused:
+                return
             due_s = min(startup.POLL_S, due_s if due_s is not None else startup.POLL_S)
         signals.wait(due_s)
-    say("Stopping: running answers finish first. Press Ctrl-C again to stop at once.")
-    return 0

@@ -40,11 +40,14 @@ class StopSignals:
     def hurry_asked(self) -> bool:
         return self.count > 1
 
-    def wait(self, timeout_s: float | None) -> None:
-        """Until a signal arrives or the time is over; None waits for ever."""
-        select.select([self._read], [], [], timeout_s)
+    def wait(self, timeout_s: float | None, also: int | None = None) -> bool:
+        """Until a signal arrives, the time is over (None: never) or the file descriptor `also`
+        can be read, which is what the answer says."""
+        ends = [self._read] if also is None else [self._read, also]
+        ready = select.select(ends, [], [], timeout_s)[0]
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
+        return also in ready
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.count += 1

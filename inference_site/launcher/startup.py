@@ -33,7 +33,7 @@ class Startup:
         say: Callable[[str], None],
         began: float,
     ) -> None:
-        self.running = True
+        self.running, self.refused = True, False
         self._settings = settings
         self._client = redis.Redis.from_url(redis_url, socket_timeout=2)
         self._model = model
@@ -44,21 +44,22 @@ class Startup:
         if model:
             self._client.hdel(redis_keys.AGENT_FAILED, model)
 
-    def failed(self) -> bool:
-        """One look. True when the model of this start cannot be served; the reason was said."""
+    def look(self) -> None:
+        """One look. Sets `refused` when the model of this start cannot be served and says why."""
         try:
             if self._healthy():
                 self._finish()
-                return False
+                return
             words = self._client.hget(redis_keys.AGENT_FAILED, self._model) if self._model else None
             if isinstance(words, bytes):
                 told = json.loads(words)
                 self._say(f"{self._model} cannot be served. {told['cause']} {told['fix']}")
-                return True
+                self._say("Nothing is served: stopping. Start again when this is mended.")
+                self.refused = True
+                return
             self._progress()
         except redis.RedisError:
             pass  # it is being started again; look at the next turn
-        return False
 
     def _healthy(self) -> bool:
         try:
@@ -77,12 +78,13 @@ class Startup:
             self._say(f"[{now - self._began:5.1f} s] {line}")
 
     def _line(self) -> str:
-        for beat in self._beats():
-            if beat.state == EngineState.READY:
+        beats = self._beats()
+        for beat in beats:
+            if beat.state != EngineState.LOADING:
                 continue
             share = f" {100 * beat.done_bytes // beat.total_bytes} %" if beat.total_bytes else ""
-            return f"{beat.model}: {beat.state} {beat.phase}{share}".rstrip()
-        return "starting the processes"
+            return f"{beat.model}: loading {beat.phase or 'the engine'}{share}"
+        return "announcing the model" if beats else "starting the processes"
 
     def _beats(self) -> list[EngineBeat]:
         keys = list(self._client.scan_iter(match=redis_keys.engine_beat("*"), count=100))

@@ -72,6 +72,11 @@ class Agent:
     failures: dict[int, Failures] = field(default_factory=dict)
     noted_at: float = float("-inf")
 
+    @property
+    def loading(self) -> bool:
+        """Whether an engine is on its way to ready."""
+        return any(child.ready_at is None for child in self.children.values())
+
     def turn(self) -> None:
         """One pass over all replicas: two SQL queries when nothing has changed."""
         self._note_host()

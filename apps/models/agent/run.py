@@ -19,6 +19,7 @@ from engine import redis_keys
 
 log = logging.getLogger(__name__)
 TURN_EVERY_S = 1.0
+LOADING_TURN_EVERY_S = 0.1  # a model is announced as soon as its engine is ready
 
 
 class Bell:
@@ -55,7 +56,7 @@ def run(agent: Agent) -> None:
     listener.start()
     while not asked:
         _guarded_turn(agent)
-        bell.wait(TURN_EVERY_S)
+        bell.wait(LOADING_TURN_EVERY_S if agent.loading else TURN_EVERY_S)
     while not _drained(agent):
         if asked > 1:
             for child in agent.children.values():

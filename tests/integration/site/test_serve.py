@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
+from inference_site.launcher import random_model
+
 ROOT = Path(__file__).resolve().parents[3]
 START_LIMIT_S = 60.0
 
@@ -31,7 +33,7 @@ class Serve:
     port: int
 
     def restart(self) -> None:
-        self.process = start(self.home, self.port)
+        self.process = start(self.home, self.port, str(self.home / "tiny"))
         wait_for(lambda: healthy(self.url), START_LIMIT_S)
 
     @property
@@ -44,7 +46,7 @@ class Serve:
         return found
 
     def complete(self) -> httpx.Response:
-        body: dict[str, Any] = {"model": "pagoda-random", "prompt": "Once", "max_tokens": 4}
+        body: dict[str, Any] = {"model": "tiny", "prompt": "Once", "max_tokens": 4}
         key = {"Authorization": f"Bearer {self.boot['api_key']}"}
         return httpx.post(f"{self.url}/v1/completions", json=body, headers=key, timeout=30)
 
@@ -115,8 +117,9 @@ def healthy(url: str) -> bool:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     home = tmp_path_factory.mktemp("home")
+    random_model.write(home / "tiny")
     port = free_port()
-    running = Serve(start(home, port), home, port)
+    running = Serve(start(home, port, str(home / "tiny")), home, port)
     try:
         wait_for(lambda: healthy(running.url), START_LIMIT_S)
         yield running

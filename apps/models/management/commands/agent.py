@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.models.agent.loop import Agent, AgentSettings
@@ -25,12 +27,14 @@ class Command(BaseCommand):
     requires_system_checks = []  # `check` is for people; this starts often
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--wait-fd", type=int, help="start when this pipe is closed")
+        parser.add_argument("--tell-fd", type=int, help="pipe for what `prepare` answers")
+        words = "run `prepare` with the arguments that follow, then go on as the agent"
+        parser.add_argument("--prepare", nargs=argparse.REMAINDER, help=words)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["wait_fd"] is not None:
-            os.read(options["wait_fd"], 1)
-            os.close(options["wait_fd"])
+        if options["prepare"] is not None:
+            with os.fdopen(options["tell_fd"], "w") as tell:
+                call_command("prepare", *options["prepare"], stdout=tell)
         url = redis_url()
         agent = Agent(
             settings=AgentSettings(

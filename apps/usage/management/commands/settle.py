@@ -16,6 +16,8 @@ from inference_site.redis import redis_url
 class Command(BaseCommand):
     help = "Store the usage of ended requests, and end those whose engine died."
 
+    requires_system_checks = []  # `check` is for people; this starts often
+
     def handle(self, *args: Any, **options: Any) -> None:
         url = redis_url()
         settler, judge = Settler(url), Judge(url)

@@ -26,10 +26,14 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     timezone="UTC",
     beat_schedule={
+        "usage-rebuild": {
+            "task": "usage.rebuild",
+            "schedule": crontab(hour=2, minute=47),
+        },
         "usage-retention": {
             "task": "usage.retention",
             "schedule": crontab(hour=3, minute=17),
-        }
+        },
     },
 )
 app.autodiscover_tasks()

@@ -48,6 +48,9 @@ class Judge:
                 self._link.worked()
             except (RedisError, OSError) as error:
                 self._link.failed(error)
+            except Exception as error:  # the others need their judge whatever one entry holds
+                log.exception("judge_failed")
+                self._link.failed(error)
         self._release()
 
     def _turn(self) -> None:

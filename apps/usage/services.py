@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import redis
 from django.db import transaction
+from django.db.models import QuerySet
 
 from apps.usage.models import UsageDay, UsageHour, UsageRecord
 from apps.usage.rows import sums_per_day, sums_per_hour
-from apps.usage.store import sums_add
+from apps.usage.store import settlers_wait, sums_add
 from engine import redis_keys
+from engine.logs import event_log
 
+log = event_log(__name__)
 READ_AHEAD = 2000
 
 
@@ -22,14 +26,29 @@ def judge_wake(*, client: redis.Redis, engine_id: str) -> None:
 
 
 @transaction.atomic
-def usage_rebuild(*, day: dt.date) -> None:
-    """Compute the sums of one UTC day anew from its rows. Days whose rows were pruned must not
-    be rebuilt: their sums are all that is left."""
+def usage_rebuild(*, day: dt.date) -> bool:
+    """Compute the sums of one UTC day anew from its rows. Returns whether they had been right.
+
+    Days whose rows were pruned must not be rebuilt: their sums are all that is left. Settlers wait
+    meanwhile; two passes over the day's rows, none kept in memory.
+    """
+    settlers_wait()
     start = dt.datetime.combine(day, dt.time(), dt.UTC)
     end = start + dt.timedelta(days=1)
-    UsageHour.objects.filter(hour__gte=start, hour__lt=end).delete()
-    UsageDay.objects.filter(day=day).delete()
-    records = UsageRecord.objects.filter(ended_at__gte=start, ended_at__lt=end)
-    rows = list(records.iterator(chunk_size=READ_AHEAD))
-    sums_add(UsageHour, "hour", sums_per_hour(rows))
-    sums_add(UsageDay, "day", sums_per_day(rows))
+    hours = UsageHour.objects.filter(hour__gte=start, hour__lt=end)
+    days = UsageDay.objects.filter(day=day)
+    rows = UsageRecord.objects.filter(ended_at__gte=start, ended_at__lt=end)
+    before = _contents(hours), _contents(days)
+    hours.delete()
+    days.delete()
+    sums_add(UsageHour, "hour", sums_per_hour(rows.iterator(chunk_size=READ_AHEAD)))
+    sums_add(UsageDay, "day", sums_per_day(rows.iterator(chunk_size=READ_AHEAD)))
+    right = before == (_contents(hours), _contents(days))
+    if not right:
+        log.error("usage_sums_were_wrong", day=day.isoformat())
+    return right
+
+
+def _contents(sums: QuerySet[Any]) -> set[tuple[Any, ...]]:
+    names = [field.attname for field in sums.model._meta.concrete_fields if not field.primary_key]
+    return set(sums.values_list(*names))

@@ -30,6 +30,14 @@ def usage_insert(records: Sequence[UsageRecord]) -> int:
     return len(inserted)
 
 
+def settlers_wait() -> None:
+    """Until this transaction ends nobody stores rows. SQLite's transactions do so by themselves."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            table = connection.ops.quote_name(UsageRecord._meta.db_table)
+            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+
+
 def _survive_power_loss() -> None:
     """SQLite: the commit is on disk before Redis is told to forget the event."""
     if connection.vendor == "sqlite":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
 from apps.usage.retention import usage_prune
+from apps.usage.services import usage_rebuild
 
 log = logging.getLogger(__name__)
 
@@ -18,3 +21,9 @@ def retention() -> int:
     gone = usage_prune(days=settings.PAGODA.usage_retention_days)
     log.info("usage_pruned", extra={"rows": gone})
     return gone
+
+
+@shared_task(name="usage.rebuild")  # type: ignore[untyped-decorator]
+def rebuild() -> bool:
+    """Once a night, before rows go: yesterday's sums from its rows. Returns whether they agreed."""
+    return usage_rebuild(day=timezone.now().date() - timedelta(days=1))

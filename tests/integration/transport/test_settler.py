@@ -151,8 +151,20 @@ def test_sums_rebuilt_from_rows_are_the_same(r, settler):
     settler.turn()
     before = [_values(UsageHour), _values(UsageDay)]
     assert before[0]
-    usage_rebuild(day=HOUR.date())
+    assert usage_rebuild(day=HOUR.date())
     assert [_values(UsageHour), _values(UsageDay)] == before
+
+
+def test_wrong_sums_are_told_and_mended_by_a_rebuild(r, settler, caplog):
+    send(r, event("a"), event("b", minute=60 * 24))
+    settler.turn()
+    right = [_values(UsageHour), _values(UsageDay)]
+    UsageHour.objects.filter(key_id="k").update(micros=1)
+    UsageDay.objects.filter(key_id="").delete()
+    assert not usage_rebuild(day=HOUR.date())
+    assert not usage_rebuild(day=HOUR.date() + dt.timedelta(days=1))
+    assert caplog.messages == ["usage_sums_were_wrong"] * 2
+    assert [_values(UsageHour), _values(UsageDay)] == right
 
 
 def test_row_without_key_is_the_sum_of_all_keys(r, settler):

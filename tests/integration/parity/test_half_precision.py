@@ -13,7 +13,7 @@ from engine.runner.build import build_core
 from engine.sampling_params import SamplingParams
 from tests.integration.parity.checkpoints import CASES, make_model
 from tests.integration.parity.driver import run
-from tests.integration.parity.test_parity import generate, greedy, ragged_jobs
+from tests.integration.parity.test_parity import generate_all, greedy, ragged_jobs
 
 JOBS = ragged_jobs()[:8]
 
@@ -34,13 +34,13 @@ def config_for(folder: Path, **options: str) -> EngineConfig:
 def test_float16_equals_generate_on_the_widened_weights(tmp_path: Path) -> None:
     reference = rounded_model(tmp_path, torch.float16)
     answers = run(build_core(config_for(tmp_path)), greedy(JOBS))
-    assert [a.token_ids for a in answers] == [generate(reference, *job) for job in JOBS]
+    assert [a.token_ids for a in answers] == generate_all(reference, JOBS)
 
 
 def test_bfloat16_with_float32_asked_for_equals_generate(tmp_path: Path) -> None:
     reference = rounded_model(tmp_path, torch.bfloat16)
     answers = run(build_core(config_for(tmp_path, dtype="float32")), greedy(JOBS))
-    assert [a.token_ids for a in answers] == [generate(reference, *job) for job in JOBS]
+    assert [a.token_ids for a in answers] == generate_all(reference, JOBS)
 
 
 def test_bfloat16_differs_only_by_the_rounding_of_its_cache(tmp_path: Path) -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO, Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.api.auth import HasScope, KeyAuthentication
 from apps.api.body import parse_object
-from apps.api.config import api_caps
 from apps.api.errors import drf_handler, from_pydantic
 from apps.api.openapi import ViewSchema
 from apps.api.schema_types import Schema
 from apps.api.selectors import KeySnapshot
 from apps.api.services import Actor
-from engine.errors import BodyTooLarge
 
 S = TypeVar("S", bound=Schema)
 
@@ -33,11 +32,17 @@ class StrictJsonParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
     ) -> dict[str, Any]:
-        cap = api_caps().max_body
-        data = stream.read(cap + 1)
-        if len(data) > cap:
-            raise BodyTooLarge(f"The body is larger than {cap} bytes.")
-        return parse_object(data)
+        return parse_object(stream.read())  # the dispatcher has bounded it
+
+
+class JsonAlways(DefaultContentNegotiation):
+    """Answers are JSON, whatever `Accept` or `?format=` ask for: clients send odd ones."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
 
 
 class KeyView(APIView):
@@ -48,6 +53,7 @@ class KeyView(APIView):
     permission_classes = [HasScope]
     parser_classes = [StrictJsonParser]
     renderer_classes = [JSONRenderer]
+    content_negotiation_class = JsonAlways
     throttle_classes = []
     schema = ViewSchema()
 

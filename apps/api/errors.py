@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
+from django.core.exceptions import DisallowedHost
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
@@ -20,7 +21,6 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from engine.errors import (
-    BodyTooLarge,
     InternalError,
     InvalidApiKey,
     InvalidRequest,
@@ -128,8 +128,6 @@ def from_drf(error: Exception) -> PagodaError | None:
             return InvalidRequest("The body is not valid JSON.")
         case drf.ValidationError():
             return _from_serializer(error.detail)
-        case drf.APIException() if error.status_code == 413:
-            return BodyTooLarge("The body is too large.")
         case drf.APIException() if error.status_code < 500:
             return InvalidRequest("The request could not be understood.")
     return None
@@ -168,6 +166,12 @@ def django_response(error: PagodaError) -> HttpResponse:
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/admin"):
         return defaults.bad_request(request, exception)
+    if isinstance(exception, DisallowedHost):
+        return django_response(
+            InvalidRequest(
+                "This host name is not served here. Set PAGODA_PUBLIC_URL to the URL clients use."
+            )
+        )
     return django_response(InvalidRequest("The request could not be understood."))
 
 

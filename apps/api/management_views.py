@@ -30,6 +30,8 @@ Limit = Annotated[int, Field(ge=1, le=MAX_INT)] | None
 Names = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=1000)]
 PAGE = 100
 PAGE_MAX = 1000
+LIMIT_OF = {"rpm": "rpm", "tpm": "tpm", "slots": "parallel", "budget": "budget_tokens"}
+BOUNDS = set(services.LIMITS)
 GRANTED_BY_MANAGEMENT = frozenset({Scope.INFERENCE, Scope.ADAPTERS})
 
 
@@ -103,6 +105,7 @@ class KeyList(ManagementView):
     def post(self, request: Request) -> Response:
         body = parsed(KeyIn, request)
         check_grant(self.key, body.scopes, body.allowed_models)
+        check_bounds(self.key, body.model_dump(include=BOUNDS), _aware(body.expires_at))
         limits = services.KeyLimits(
             rpm=body.rpm, tpm=body.tpm, parallel=body.parallel, budget_tokens=body.budget_tokens
         )
@@ -143,6 +146,8 @@ class KeyDetail(ManagementView):
         check_grant(self.key, scopes, key.allowed_models if allowed is None else allowed)
         if "expires_at" in changes:
             changes["expires_at"] = _aware(changes["expires_at"])
+        expires_at = changes.get("expires_at", key.expires_at)
+        check_bounds(self.key, {b: changes.get(b, getattr(key, b)) for b in BOUNDS}, expires_at)
         return Response(shown(services.key_edit(key=key, actor=self.actor, **changes)))
 
     def delete(self, request: Request, public_id: str) -> Response:
@@ -165,6 +170,7 @@ class KeyRotate(ManagementView):
         body = parsed(RotateIn, request)
         key = self.key_named(public_id)
         check_grant(self.key, key.scopes, key.allowed_models)
+        check_bounds(self.key, {bound: getattr(key, bound) for bound in BOUNDS}, key.expires_at)
         successor, text = services.key_rotate(
             key=key, grace_hours=body.grace_hours, actor=self.actor
         )
@@ -206,6 +212,20 @@ def check_grant(creator: KeySnapshot, scopes: list[str], allowed_models: list[st
         allowed_models and creator.allowed_models.issuperset(allowed_models)
     ):
         raise PermissionDenied("This API key can only give the models it may use itself.")
+
+
+def check_bounds(
+    creator: KeySnapshot, limits: dict[str, int | None], expires_at: datetime | None
+) -> None:
+    """A key gives no wider limits and no longer life than its own. Raises `PermissionDenied`."""
+    for rule in creator.rules:
+        name = LIMIT_OF[rule.kind]
+        given = limits[name]
+        if given is None or given > rule.limit:
+            raise PermissionDenied(f"This API key can give '{name}' up to its own {rule.limit}.")
+    last = creator.expires_at
+    if last is not None and (expires_at is None or expires_at.timestamp() > last):
+        raise PermissionDenied("This API key can only give keys that expire no later than itself.")
 
 
 def shown(key: ApiKey) -> dict[str, Any]:

@@ -18,12 +18,14 @@ import redis
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from apps.api import keyformat
 from apps.api.models import ApiKey, AuditEvent, Owner, Scope
 from apps.api.selectors import pepper
 from engine import redis_keys, scripts
-from engine.errors import InvalidRequest, NotFound
+from engine.errors import InvalidRequest
 from inference_site.redis import redis_url
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,8 @@ def audit_record(*, actor: Actor, action: str, subject: str, **detail: Any) -> A
 
 
 def owner_get_or_create(*, name: str, kind: str = Owner.Kind.PERSON) -> Owner:
+    """Raises `InvalidRequest` for a name that cannot be stored."""
+    _check_name(name, "owner")
     return Owner.objects.get_or_create(name=name, defaults={"kind": kind})[0]
 
 
@@ -113,8 +117,7 @@ def key_edit(*, key: ApiKey, actor: Actor = Actor(), **changes: Any) -> ApiKey:
 @transaction.atomic
 def key_revoke(*, key: ApiKey, actor: Actor = Actor()) -> ApiKey:
     """End a key now. Its running streams are cut within seconds. Revoking twice changes nothing."""
-    if key.revoked_at is None:
-        _key_write(key, {"revoked_at": timezone.now()})
+    if _key_write(key, {"revoked_at": timezone.now()}, revoked_at__isnull=True):
         audit_record(actor=actor, action="key.revoke", subject=key.public_id)
     return key
 
@@ -129,8 +132,6 @@ def key_rotate(
             f"'grace_hours' is {grace_hours}; it must be between 0 and {MAX_GRACE_HOURS}.",
             param="grace_hours",
         )
-    if not key.usable or key.successor_id is not None:
-        raise InvalidRequest("This key has ended or was rotated before; rotate its successor.")
     limits = KeyLimits(**{limit: getattr(key, limit) for limit in LIMITS})
     successor, text = key_create(
         owner=key.owner,
@@ -143,7 +144,11 @@ def key_rotate(
     )
     ends = timezone.now() + timedelta(hours=grace_hours)
     ends = min(ends, key.expires_at) if key.expires_at else ends
-    _key_write(key, {"successor": successor, "expires_at": ends})
+    changes = {"successor": successor, "expires_at": ends}
+    if not key.usable or not _key_write(
+        key, changes, revoked_at__isnull=True, successor__isnull=True
+    ):
+        raise InvalidRequest("This key has ended or was rotated before; rotate its successor.")
     audit_record(actor=actor, action="key.rotate", subject=key.public_id, to=successor.public_id)
     return successor, text
 
@@ -159,6 +164,7 @@ def owner_set_active(*, owner: Owner, active: bool, actor: Actor = Actor()) -> O
     return owner
 
 
+@transaction.atomic
 def keys_used(*, seen: dict[str, datetime]) -> None:
     """Note when keys were last used (public id → time)."""
     for public_id, at in seen.items():
@@ -173,7 +179,9 @@ def epochs_publish(**only: Any) -> int:
     if not keys:
         return 0
     try:
-        with redis.Redis.from_url(redis_url(), socket_timeout=2) as client:
+        # Without the library's retries: the row stays in the outbox, and the caller waits.
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis.from_url(redis_url(), socket_timeout=2, retry=once) as client:
             flat = [part for pair in keys for part in pair]
             scripts.run(
                 client, scripts.Call(scripts.script("raise_epochs"), (redis_keys.KEYS_EPOCH,), flat)
@@ -189,13 +197,15 @@ def epochs_publish(**only: Any) -> int:
     return len(keys)
 
 
-def _key_write(key: ApiKey, changes: dict[str, Any]) -> None:
-    """Write the fields with a new epoch, and publish it once the transaction is committed."""
-    moved = ApiKey.objects.filter(pk=key.pk).update(**changes, epoch=F("epoch") + 1)
-    if moved != 1:
-        raise NotFound("No such key.")
+def _key_write(key: ApiKey, changes: dict[str, Any], **still: Any) -> bool:
+    """Write the fields with a new epoch, and publish it once the transaction is committed.
+
+    False, and nothing is written, when the row is no longer `still` like that.
+    """
+    moved = ApiKey.objects.filter(pk=key.pk, **still).update(**changes, epoch=F("epoch") + 1)
     key.refresh_from_db()
     transaction.on_commit(partial(epochs_publish, pk=key.pk))
+    return moved == 1
 
 
 def _imported(text: str) -> keyformat.NewKey:
@@ -209,8 +219,11 @@ def _imported(text: str) -> keyformat.NewKey:
 
 def _check(changes: dict[str, Any]) -> None:
     """Raise `InvalidRequest` for the first field that cannot be stored."""
-    if "name" in changes and not 1 <= len(str(changes["name"]).strip()) <= 128:
-        raise InvalidRequest("'name' must have 1 to 128 characters.", param="name")
+    if "name" in changes:
+        _check_name(changes["name"], "name")
+    for name in changes.get("allowed_models", ()):
+        if not (isinstance(name, str) and name.isprintable()):
+            raise InvalidRequest("'allowed_models' must hold model names.", param="allowed_models")
     for scope in changes.get("scopes", ()):
         if scope not in Scope.values:
             known = ", ".join(Scope.values)
@@ -219,6 +232,12 @@ def _check(changes: dict[str, Any]) -> None:
         value = changes.get(limit)
         if value is not None and not (type(value) is int and 1 <= value <= 10**15):
             raise InvalidRequest(f"'{limit}' must be a whole number above 0, or null.", param=limit)
+
+
+def _check_name(name: str, param: str) -> None:
+    """Names stand in lists, logs and rows: no control characters, which PostgreSQL refuses too."""
+    if not 1 <= len(name.strip()) <= 128 or not name.isprintable():
+        raise InvalidRequest(f"'{param}' must have 1 to 128 printable characters.", param=param)
 
 
 def _plain(value: Any) -> Any:

@@ -74,6 +74,34 @@ def test_a_manager_cannot_give_what_it_has_not_got(client: httpx.Client, scopes:
     assert client.post("/v1/completions", json=BODY, headers=bearer(manager)).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("own", "wider"),
+    [
+        ({"rpm": 10}, {}),
+        ({"rpm": 10}, {"rpm": 11}),
+        ({"expires_at": "2999-01-01T00:00:00Z"}, {}),
+        ({"expires_at": "2999-01-01T00:00:00Z"}, {"expires_at": "2999-01-02T00:00:00"}),
+    ],
+)
+def test_a_manager_gives_no_more_than_its_own_bounds(
+    client: httpx.Client, own: dict[str, Any], wider: dict[str, Any]
+) -> None:
+    body = {"name": "m", "scopes": ["management", "inference"], **own}
+    made = client.post("/api/keys", json=body).json()
+    headers = bearer(made["key"])
+    refused = client.post("/api/keys", json={"name": "wide", **wider}, headers=headers)
+    assert refused.status_code == 403
+    lifted = {name: wider.get(name) for name in own}
+    assert client.patch(f"/api/keys/{made['id']}", json=lifted, headers=headers).status_code == 403
+    assert client.post("/api/keys", json={"name": "same", **own}, headers=headers).is_success
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\0b", "a\nb"])
+def test_names_that_cannot_be_stored_are_400(client: httpx.Client, name: str) -> None:
+    for body in ({"name": name}, {"name": "x", "owner": name}):
+        assert client.post("/api/keys", json=body).status_code == 400
+
+
 def test_a_manager_sees_only_its_owners_keys(client: httpx.Client) -> None:
     body: dict[str, Any] = {"name": "m", "owner": "others", "scopes": ["management"]}
     manager = bearer(client.post("/api/keys", json=body).json()["key"])

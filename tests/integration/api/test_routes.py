@@ -143,6 +143,27 @@ def test_many_headers_are_400(client: httpx.Client) -> None:
     assert_error(client.get("/v1/models", headers=headers), 400)
 
 
+@pytest.mark.parametrize("path", ["/v1/models/%00", "/api/keys/%00", "/api/usage?model=%00"])
+def test_nul_in_a_url_is_400(client: httpx.Client, path: str) -> None:
+    assert_error(client.get(path), 400)
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "text/html", "nonsense"])
+def test_answers_are_json_whatever_is_accepted(client: httpx.Client, accept: str) -> None:
+    reply = client.get("/v1/models?format=xml", headers={"Accept": accept})
+    assert reply.json()["object"] == "list"
+
+
+def test_a_foreign_host_name_is_told_what_to_set(client: httpx.Client) -> None:
+    reply = client.get("/v1/models", headers={"Host": "elsewhere.example"})
+    assert_error(reply, 400)
+    assert "PAGODA_PUBLIC_URL" in reply.json()["error"]["message"]
+
+
+def test_without_a_key_nothing_else_is_told(stranger: httpx.Client) -> None:
+    assert_error(stranger.get("/v1/models", headers={f"x-{i}": "1" for i in range(120)}), 401)
+
+
 def test_unknown_model_is_404_with_its_code(client: httpx.Client) -> None:
     for reply in (
         client.post("/v1/completions", json={"model": "nope", "prompt": "a"}),

@@ -96,6 +96,26 @@ def test_rotation_makes_an_equal_successor_and_ends_the_old_key(owner: Owner, to
         services.key_rotate(key=key)
 
 
+def test_of_two_rotations_one_wins_and_the_other_leaves_no_key(owner: Owner, told: Any) -> None:
+    key, _ = services.key_create(owner=owner, name="a")
+    seen_before = ApiKey.objects.get(pk=key.pk)
+    services.key_rotate(key=key, grace_hours=1)
+    with pytest.raises(InvalidRequest):
+        services.key_rotate(key=seen_before, grace_hours=1)
+    assert ApiKey.objects.count() == 2
+
+
+def test_a_key_revoked_meanwhile_gets_no_successor(owner: Owner, told: Any) -> None:
+    key, _ = services.key_create(owner=owner, name="a")
+    seen_before = ApiKey.objects.get(pk=key.pk)
+    services.key_revoke(key=key)
+    with pytest.raises(InvalidRequest):
+        services.key_rotate(key=seen_before)
+    services.key_revoke(key=seen_before)
+    assert ApiKey.objects.get().revoked_at == key.revoked_at
+    assert AuditEvent.objects.filter(action="key.revoke").count() == 1
+
+
 def test_grace_is_bounded(owner: Owner, told: Any) -> None:
     key, _ = services.key_create(owner=owner, name="a")
     for hours in (-1, 73, float("nan")):
@@ -112,6 +132,9 @@ def test_grace_is_bounded(owner: Owner, told: Any) -> None:
         {"budget_tokens": 10**16},
         {"scopes": ["root"]},
         {"name": ""},
+        {"name": "a\0b"},
+        {"allowed_models": [["tiny"]]},
+        {"allowed_models": ["a\0b"]},
         {"digest": b""},
         {"owner": 1},
         {"epoch": 1},

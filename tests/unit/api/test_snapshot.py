@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import Error, InterfaceError, OperationalError
 
-from apps.api import keyformat
-from apps.api.auth import authenticate, bearer, verify
+from apps.api import keyformat, snapshot
+from apps.api.auth import authenticate, authenticate_again, bearer, verify
 from apps.api.selectors import KeySnapshot, PriceList, pepper
 from apps.api.snapshot import Database, Keyring, Models
 from apps.models.catalog import Catalog
-from engine.errors import InvalidApiKey, ModelNotFound, Overloaded
+from engine.errors import InvalidApiKey, ModelNotFound, Overloaded, PagodaError, PermissionDenied
 from tests.unit.api.samples import key, model
 
 
@@ -98,6 +99,65 @@ async def test_an_entry_proves_nothing_without_the_secret(database: Database) ->
         await authenticate(ring, f"Bearer {stolen}".encode(), 2.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"expires_at": 1.0}, InvalidApiKey),
+        ({"dead": True}, InvalidApiKey),
+        ({"digest": b"of another key"}, InvalidApiKey),
+        ({"scopes": frozenset({"management"})}, PermissionDenied),
+    ],
+)
+async def test_a_stale_key_is_checked_whole_when_it_was_read_again(
+    database: Database, changes: dict[str, Any], refusal: type[PagodaError]
+) -> None:
+    ring = Keyring(database, read=Rows(key(**changes)))
+    with pytest.raises(refusal):
+        await authenticate_again(ring, key(), "inference")
+    unchanged = Keyring(database, read=Rows(key(epoch=2)))
+    assert (await authenticate_again(unchanged, key(), "inference")).epoch == 2
+
+
+async def test_made_up_ids_push_out_no_key(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_KEYS", 3)
+    rows = Rows(key())
+    ring = Keyring(database, read=rows)
+    await ring.get("abcdefgh", 30.0)
+    for number in range(9):
+        await ring.get(f"made-up{number}", 30.0)
+    reads = rows.reads
+    assert await ring.get("abcdefgh", 30.0)
+    assert rows.reads == reads
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+async def test_every_failure_of_the_database_is_a_503(
+    database: Database, error: type[Error]
+) -> None:
+    def fail() -> None:
+        raise error("gone")
+
+    with pytest.raises(Overloaded) as caught:
+        await database.read(fail)
+    assert caught.value.param == "database"
+
+
+async def test_reads_that_wait_are_bounded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_READS", 3)
+    gate = threading.Event()
+    waiting = [asyncio.create_task(database.read(gate.wait)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await database.read(gate.wait)
+    gate.set()
+    await asyncio.gather(*waiting)
+    assert await database.read(gate.wait)
+
+
 @pytest.mark.parametrize("changes", [{"dead": True}, {"expires_at": 1.0}])
 def test_ended_keys_are_refused(changes: dict[str, Any]) -> None:
     new = keyformat.generate()
@@ -140,3 +200,20 @@ async def test_a_reload_never_returns_a_read_that_began_earlier(database: Databa
     await asyncio.gather(*(known.reload() for _ in range(20)))
     await first
     assert known.catalog.epoch == 2
+
+
+async def test_an_unread_catalog_is_a_503_and_no_404(database: Database) -> None:
+    catalogs = [Catalog(epoch=1, models={"tiny": model()})]
+    away = True
+
+    def read() -> Catalog:
+        if away:
+            raise OperationalError("gone")
+        return catalogs[0]
+
+    known = Models(database, read=read, read_prices=lambda: PriceList(()))
+    asked = [known.target("tiny", key()) for _ in range(20)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(answer) for answer in found} == {Overloaded}
+    away = False
+    assert (await known.target("tiny", key())).name == "tiny"

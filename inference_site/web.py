@@ -33,6 +33,7 @@ def _uvicorn(fd: int, drain_s: int) -> None:
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
+        ws_per_message_deflate=False,  # small frames: it would cost more than it saves
         lifespan="on",
         log_config=None,  # Django's LOGGING holds for the process
         access_log=False,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,10 +99,10 @@ class Stack:
 
     def start_web(self, port: int, name: str = "web", **environ: str) -> None:
         """One web process more, with settings of its own; all accept the same keys."""
-        command = [sys.executable, "-m", "uvicorn", "inference_site.asgi:application"]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
-        command += ["--no-access-log", "--no-server-header"]
-        self._start(name, command, **environ)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            fd = listener.fileno()
+            command = [sys.executable, "-m", "inference_site.web", "--fd", str(fd)]
+            self._start(name, command, pass_fds=[fd], **environ)
 
     @contextmanager
     def second_web(self, **environ: str) -> Iterator[str]:
@@ -147,10 +147,17 @@ class Stack:
             process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, name: str, command: list[str], **environ: str) -> None:
+    def _start(
+        self, name: str, command: list[str], *, pass_fds: Sequence[int] = (), **environ: str
+    ) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, env=self.environ | environ, cwd=ROOT, stdout=log, stderr=log
+                command,
+                env=self.environ | environ,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                pass_fds=pass_fds,
             )
 
 

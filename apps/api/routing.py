@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from apps.api import stream_socket
 from apps.api.auth import FRESH_S, authenticate
 from apps.api.body import Disconnected, Header, Receive, check_headers, header, read_body
 from apps.api.config import api_caps, api_settings, client_settings
@@ -19,6 +20,7 @@ from apps.api.errors import public_error
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
 from engine.client import new_rid
+from engine.errors import InvalidRequest
 from inference_site.redis import redis_url
 
 log = logging.getLogger(__name__)
@@ -67,15 +69,15 @@ class ApiApp:
             await self._lifespan(receive, send)
             return
         runtime = self._runtime or await self.start()
-        if scope["type"] == "http":
-            scope["pagoda_rid"] = new_rid()
+        scope["pagoda_rid"] = new_rid()
+        if scope["type"] == "websocket":
+            await stream_socket.serve(runtime, self._routes, scope, receive, send)
+        elif scope["type"] == "http":
             route = self._routes.get(scope["path"])
             if route is not None:
                 await route(scope, receive, send)
             else:
                 await self._guarded(runtime, scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 4404})
 
     async def start(self) -> WebRuntime:
         """Make the runtime on this event loop. Servers without lifespan get it on first use."""
@@ -86,11 +88,6 @@ class ApiApp:
                 self._routes = {c.route: c.as_asgi(runtime=runtime) for c in CONSUMERS}
                 self._runtime = runtime
         return self._runtime
-
-    def drain(self) -> None:
-        """Refuse new generations from now on; open ones go on."""
-        if self._runtime is not None:
-            self._runtime.client.draining = True
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -115,11 +112,13 @@ class ApiApp:
         """Authenticate and bound the body, then hand over to Django."""
         rid, headers = scope["pagoda_rid"], scope["headers"]
         try:
-            check_headers(headers)
             if not is_public(scope["path"]):
                 scope["pagoda_key"] = await authenticate(
                     runtime.keys, header(headers, b"authorization"), FRESH_S
                 )
+            check_headers(headers)
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                raise InvalidRequest("A URL cannot hold the character NUL.")  # nor can PostgreSQL
             receive = await _bounded(receive, headers, runtime.caps.max_body)
         except Disconnected:
             return

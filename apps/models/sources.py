@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# huggingface_hub is imported where a hub id is met: it costs 0.3 s of every start otherwise.
-PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]  # no pickled weights, no code
+from engine.errors import EngineStartError
+from engine.hub import PATTERNS, checkpoint_folder
 
 
 class SourceMissing(Exception):
@@ -41,13 +41,7 @@ def local_folder(source: str, revision: str = "") -> str:
 
 def download(source: str, revision: str = "") -> str:
     """Fetch a hub checkpoint into the cache and return its folder. Raises `SourceMissing`."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
     try:
-        return snapshot_download(source, revision=revision or None, allow_patterns=PATTERNS)
-    except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: not the form of an id
-        raise SourceMissing(
-            f"{source} could not be downloaded ({type(error).__name__}).",
-            "Check the id, the network and HF_TOKEN, or give the folder of a checkpoint.",
-        ) from None
+        return str(checkpoint_folder(source, revision or None))
+    except EngineStartError as error:
+        raise SourceMissing(error.cause, error.fix) from None

@@ -12,6 +12,7 @@ import torch
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import EngineStartError
+from engine.hub import checkpoint_folder
 from engine.kernels import cpu
 from engine.layers.rotary import Rotary
 from engine.machine import MachineSettings
@@ -30,8 +31,9 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> EngineCore:
     """Load everything and return a core that can step. Raises `EngineStartError`."""
     report = on_progress or (lambda phase, done, total: None)
-    folder = Path(config.model)
     _check_device(config)
+    config = _with_folders(config)
+    folder = Path(config.model)
     spec = read_spec(folder)
     tokenizer = load_tokenizer(config)
     _prepare_cpu(config)
@@ -66,6 +68,13 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
     if tokenizer is not None:
         eos_ids |= tokenizer.eos_ids
     return EngineCore(_resolved(config, memory, model), runner, tokenizer, eos_ids)
+
+
+def _with_folders(config: EngineConfig) -> EngineConfig:
+    """Hub ids replaced by the folders that hold their files."""
+    folder = checkpoint_folder(config.model, config.revision)
+    tokenizer = None if config.tokenizer is None else str(checkpoint_folder(config.tokenizer))
+    return dataclasses.replace(config, model=str(folder), tokenizer=tokenizer)
 
 
 def load_tokenizer(config: EngineConfig) -> Tokenizer | None:

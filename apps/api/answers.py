@@ -108,13 +108,15 @@ class Answer:
 
     def _ending(self, choice: ChoiceDelta) -> bytes:
         """finish_reason, and stop_reason with it."""
-        if (finish := self._finish(choice)) is None:
+        if choice.finish is None:
             return _OPEN
         reason = orjson.dumps(choice.stop_reason)
-        return b',"finish_reason":"%b","stop_reason":%b' % (finish.encode(), reason)
+        return b',"finish_reason":"%b","stop_reason":%b' % (self._finish(choice).encode(), reason)
 
-    def _finish(self, choice: ChoiceDelta) -> str | None:
-        return None if choice.finish is None else choice.finish.value
+    def _finish(self, choice: ChoiceDelta) -> str:
+        """Why a choice that has ended did so."""
+        assert choice.finish is not None
+        return choice.finish.value
 
     def _event(self, index: int, shown: bytes, logprobs: bytes, ending: bytes) -> bytes:
         """One chunk of one choice."""

@@ -68,6 +68,8 @@ class ChatAnswer(Answer):
             ChoiceReader(text, pipeline)
             for text, pipeline in zip(self._texts, pipelines, strict=False)
         ]
+        # None where the rest of a choice is content as it stands: that costs no parsing
+        self._parsing: list[ChoiceReader | None] = [*self._readers] or [None] * self.width
 
     def opening(self) -> bytes:
         role = b'"delta":{"role":"assistant","content":""},"finish_reason":null}]'
@@ -77,24 +79,24 @@ class ChatAnswer(Answer):
             for index in range(self.width)
         )
 
-    def _reader(self, index: int) -> ChoiceReader | None:
-        """None when the choice's text is content as it stands."""
-        if not self._readers or self._readers[index].passes:
-            return None
-        return self._readers[index]
-
     def _take(self, choice: ChoiceDelta) -> bytes:
-        reader = self._reader(choice.index)
-        return super()._take(choice) if reader is None else self._delta(reader.take(choice))
+        if (reader := self._parsing[choice.index]) is None:
+            return super()._take(choice)
+        return self._delta(self._parse(reader, choice))
 
     def _collect_text(self, into: Collected, choice: ChoiceDelta) -> None:
-        reader = self._reader(choice.index)
-        if reader is None:
+        if (reader := self._parsing[choice.index]) is None:
             super()._collect_text(into, choice)
         else:
-            into.pieces += reader.take(choice)
+            into.pieces += self._parse(reader, choice)
 
-    def _finish(self, choice: ChoiceDelta) -> str | None:
+    def _parse(self, reader: ChoiceReader, choice: ChoiceDelta) -> list[Piece]:
+        pieces = reader.take(choice)
+        if reader.passes:
+            self._parsing[choice.index] = None
+        return pieces
+
+    def _finish(self, choice: ChoiceDelta) -> str:
         """`tool_calls` when there are calls and the model itself came to its end."""
         if choice.finish is Finish.STOP and choice.stop_reason is None and self._readers:
             return "tool_calls" if self._readers[choice.index].called else "stop"
@@ -108,6 +110,8 @@ class ChatAnswer(Answer):
 
     def _delta(self, pieces: list[Piece]) -> bytes:
         """All pieces as one delta; empty when there are none to show."""
+        if len(pieces) == 1 and isinstance(pieces[0], Content):
+            return self._shown(pieces[0].text)
         delta: dict[str, str] = {}
         calls: dict[int, dict[str, Any]] = {}
         for piece in pieces:

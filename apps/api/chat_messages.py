@@ -90,6 +90,15 @@ class Message(Schema):
     reasoning: Text | None = None
     reasoning_content: Text | None = None
 
+    @property
+    def chars(self) -> int:
+        """Roughly how much text it is."""
+        parts = [self.content] if isinstance(self.content, str) else self.content or []
+        texts = [part if isinstance(part, str) else part.text or part.refusal for part in parts]
+        calls = [call.function.arguments for call in self.tool_calls or []]
+        thoughts = (self.reasoning, self.reasoning_content)
+        return sum(len(text or "") for text in (*texts, *calls, *thoughts))
+
     def for_template(self, form: CallForm = PLAIN_FORM) -> dict[str, Any]:
         """The plain form templates expect: content is one string, developer speaks as system,
         reasoning has both its names."""

@@ -53,6 +53,7 @@ SSE: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+TOKEN_CHARS = 4  # of text, roughly
 SUBMITS = 3  # a stale snapshot is read again and the request submitted again
 
 
@@ -140,9 +141,23 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
                 if call.body.stream:
                     await _stream(call.body, opened, headers, writer)
                 else:
-                    await _whole(opened, headers, writer)
+                    await self._whole(opened, headers, writer)
             finally:
                 self.runtime.closed(writer)
+
+    async def _whole(self, opened: Opened, headers: Headers, writer: ResponseWriter) -> None:
+        """One JSON body. A long one is put together in a thread: the streams beside it go on."""
+        deltas = await opened.stream.whole()
+        counts = opened.stream.counts or Counts()
+        timing = b"queue;dur=%d, ttft;dur=%d, decode;dur=%d" % (
+            counts.queue_ms,
+            counts.ttft_ms,
+            max(0, counts.total_ms - counts.ttft_ms),
+        )
+        body = await self.runtime.prompts.near(
+            TOKEN_CHARS * counts.completion_tokens, lambda: opened.answer.whole(deltas, counts)
+        )
+        await writer.whole(200, [JSON, *headers, (b"server-timing", timing)], body)
 
     @asynccontextmanager
     async def _open(self, call: Call, key: KeySnapshot) -> AsyncIterator[Opened]:
@@ -274,18 +289,6 @@ async def _stream(
     if body.include_usage:
         data += answer.usage_chunk(stream.counts or Counts())
     await writer.finish(data + DONE)
-
-
-async def _whole(opened: Opened, headers: Headers, writer: ResponseWriter) -> None:
-    deltas = await opened.stream.whole()
-    counts = opened.stream.counts or Counts()
-    timing = b"queue;dur=%d, ttft;dur=%d, decode;dur=%d" % (
-        counts.queue_ms,
-        counts.ttft_ms,
-        max(0, counts.total_ms - counts.ttft_ms),
-    )
-    body = opened.answer.whole(deltas, counts)
-    await writer.whole(200, [JSON, *headers, (b"server-timing", timing)], body)
 
 
 async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None:

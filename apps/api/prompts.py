@@ -14,8 +14,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
-
 from apps.api.caps import ApiSettings
 from apps.api.chat_messages import PLAIN_FORM, CallForm
 from apps.api.parsers import ParserChoice, parsers_for
@@ -127,17 +125,17 @@ class PromptPool:
         text = await self.text_of(model)
         texts = body.texts()
         if texts is None:
-            return _given_ids(body, model, text.tokenizer)
+            size = sum(map(len, body.token_lists())) if body.echo else 0  # only echo decodes them
+            return await self.near(size, partial(_given_ids, body, model, text.tokenizer))
         work = partial(_encode_all, text.tokenizer, texts, body.add_special_tokens, body.echo)
         return await self.near(sum(map(len, texts)), work)
 
     async def chat(self, body: ChatBody, model: CatalogModel) -> list[Prompt]:
         text = await self.text_of(model)
-        messages = [message.for_template(text.call_form) for message in body.messages]
-        size = sum(map(_chars, messages))
+        size = sum(message.chars for message in body.messages)
         if body.offered:
-            size += sum(len(tool.model_dump_json()) for tool in body.offered)
-        return [await self.near(size, partial(render_chat, text, messages, body, model))]
+            size += INLINE_CHARS  # tools are long: rather in a thread than measured here
+        return [await self.near(size, partial(_conversation, text, body, model))]
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -198,11 +196,9 @@ def _effort(effort: str, words: frozenset[str]) -> dict[str, Any]:
     )
 
 
-def _chars(message: dict[str, Any]) -> int:
-    """Roughly how much text a message is."""
-    calls = message.get("tool_calls")
-    texts = sum(len(value) for value in message.values() if isinstance(value, str))
-    return texts + (len(orjson.dumps(calls)) if calls else 0)
+def _conversation(text: ModelText, body: ChatBody, model: CatalogModel) -> Prompt:
+    messages = [message.for_template(text.call_form) for message in body.messages]
+    return render_chat(text, messages, body, model)
 
 
 def _encode_all(

@@ -23,6 +23,7 @@ from engine.sampling_params import MAX_SEED, SamplingParams
 Prompt = str | list[str] | list[int] | list[list[int]]
 PROMPT_FORMS = "must be a string, a list of strings, a list of token ids or a list of such lists"
 IGNORED_NAMES = 20
+NO_EFFECT = ("spaces_between_special_tokens",)  # true is how our tokenizers write them anyway
 MODEL_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 COMPLETION_TOKENS = 16  # max_tokens of the completions route when nobody says otherwise
 
@@ -317,8 +318,10 @@ def _at_most(param: str, count: int, most: int) -> None:
 
 
 def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
-    """Unknown fields, as they may stand in a header."""
-    unknown = (name for name in raw if name not in known)
+    """Fields that change nothing, as they may stand in a header."""
+    unknown = (
+        name for name in raw if name not in known or (name in NO_EFFECT and raw[name] is False)
+    )
     shown = [
         n for n in unknown if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
     ]

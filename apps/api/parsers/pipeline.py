@@ -100,6 +100,8 @@ class Pipeline:
 
     def _shown(self, pieces: list[Piece]) -> list[Piece]:
         """Count the calls; one too many is hidden, unless it breaks: then its text is content."""
+        if not any(isinstance(piece, _OF_A_CALL) for piece in pieces):
+            return pieces
         out: list[Piece] = []
         for piece in pieces:
             match piece:

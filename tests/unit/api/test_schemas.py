@@ -206,6 +206,12 @@ def test_unknown_fields_are_named_never_refused() -> None:
     assert not any("\n" in name or "," in name for name in ignored)
 
 
+def test_a_field_without_effect_is_named_when_it_asks_for_one() -> None:
+    for value, named in ((False, ["spaces_between_special_tokens"]), (True, [])):
+        raw = COMPLETION | {"spaces_between_special_tokens": value}
+        assert parse_completion(json.dumps(raw).encode(), CAPS)[1] == named
+
+
 def test_stream_options_need_a_stream() -> None:
     assert refused(chat, stream_options={"include_usage": True}).param == "stream_options"
     options = {"continuous_usage_stats": True}

@@ -15,6 +15,7 @@ HEAVY = {"torch", "triton", "transformers", "xgrammar"}
 APPS_MAY_USE = {  # the engine's torch-free face
     "engine.client",
     "engine.errors",
+    "engine.hub",
     "engine.messages",
     "engine.sampling_params",
     "engine.settings",

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
+from django.urls import get_resolver
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
+from apps.api import keyformat, stream_socket
+from apps.api.routing import CONSUMERS, is_public
 from tests.stack import Stack
 
 PUBLIC = ("/livez", "/readyz", "/health", "/ping", "/version")
-WALK = """
-from django.urls import get_resolver
-def walk(patterns, prefix):
-    for p in patterns:
-        route = prefix + str(p.pattern).lstrip("^").rstrip("$")
-        if hasattr(p, "url_patterns"):
-            yield from walk(p.url_patterns, route)
+
+
+def routes(patterns: list[Any] | None = None, prefix: str = "/") -> Iterator[str]:
+    """Every path there is, with x for its parameters."""
+    if patterns is None:
+        yield from (*(consumer.route for consumer in CONSUMERS), stream_socket.ROUTE)
+        patterns = get_resolver().url_patterns
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern).lstrip("^").rstrip("$")
+        if hasattr(pattern, "url_patterns"):
+            yield from routes(pattern.url_patterns, route)
         else:
-            yield "/" + route
-from apps.api.routing import CONSUMERS, is_public
-routes = [*walk(get_resolver().url_patterns, ""), *(c.route for c in CONSUMERS)]
-import re
-concrete = {re.sub(r"<[^>]+>|[(]\\\\?P.*?[)]", "x", r) for r in routes}
-print(json.dumps([[r, is_public(r)] for r in sorted(concrete)]))
-"""
+            yield re.sub(r"<[^>]+>|[(]\?P.*?[)]", "x", route)
 
 
 def assert_error(reply: httpx.Response, status: int, **fields: Any) -> None:
@@ -35,15 +42,22 @@ def assert_error(reply: httpx.Response, status: int, **fields: Any) -> None:
     assert reply.headers["x-request-id"]
 
 
-def test_every_route_is_public_by_list_or_wants_a_key(stack: Stack, stranger: httpx.Client) -> None:
-    import json
+def test_every_route_is_public_by_list_or_wants_a_key(stranger: httpx.Client) -> None:
+    closed = [route for route in routes() if not is_public(route)]
+    assert len(closed) > 10
+    for route in closed:
+        for method in ("GET", "POST", "DELETE"):
+            assert_error(stranger.request(method, route), 401, code="invalid_api_key")
 
-    routes = json.loads(stack.manage(WALK))
-    assert len(routes) > 10
-    for route, public in routes:
-        if not public:
-            for method in ("GET", "POST", "DELETE"):
-                assert_error(stranger.request(method, route), 401, code="invalid_api_key")
+
+def test_no_route_opens_a_socket_without_a_key(stack: Stack) -> None:
+    for route in routes():
+        with (
+            pytest.raises(InvalidStatus) as caught,
+            connect(stack.base.replace("http", "ws") + quote(route), proxy=None),
+        ):
+            pass
+        assert caught.value.response.status_code == 401
 
 
 @pytest.mark.parametrize("path", PUBLIC)
@@ -100,9 +114,8 @@ def test_bad_keys_have_one_answer(stranger: httpx.Client, header: str | None, pa
 
 
 def test_a_key_with_another_secret_is_refused(stack: Stack, stranger: httpx.Client) -> None:
-    make = "from apps.api.keyformat import _checksum, _base62\nimport secrets\n"
-    make += "b = sys.argv[1][:13] + _base62(secrets.randbits(256), 43)\nprint(b + _checksum(b))"
-    forged = stack.manage(make, stack.keys["plain"])
+    body = stack.keys["plain"][:13] + keyformat.generate().text[13:56]
+    forged = body + keyformat._checksum(body)
     for path in ("/v1/completions", "/v1/models"):
         assert_error(stranger.post(path, headers={"Authorization": f"Bearer {forged}"}), 401)
 
@@ -113,15 +126,55 @@ def test_scopes_decide(plain: httpx.Client, client: httpx.Client) -> None:
     assert plain.get("/v1/models").status_code == 200
 
 
+def bodied(client: httpx.Client) -> list[tuple[str, str]]:
+    """Method and path of every route that takes a body, from the document of the server."""
+    key = client.post("/api/keys", json={"name": "bodied"}).json()["id"]
+    paths = client.get("/openapi.json").json()["paths"]
+    found = [
+        (method.upper(), path.replace("{public_id}", key))
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    ]
+    assert len(found) >= 7
+    return found
+
+
+DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
+
+
 @pytest.mark.parametrize(
-    "path", ["/v1/completions", "/v1/chat/completions", "/tokenize", "/api/keys"]
+    "content", [b"{", b"[]", b"3", b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":"\xff"}', DEEP]
 )
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"a":NaN}', b'{"a":"\xff"}', b"[" * 10_000]
-)
-def test_bad_json_is_400_everywhere(client: httpx.Client, path: str, content: bytes) -> None:
+def test_bad_json_is_400_everywhere(client: httpx.Client, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    assert_error(client.post(path, content=content, headers=headers), 400)
+    for method, path in bodied(client):
+        assert_error(client.request(method, path, content=content, headers=headers), 400)
+
+
+WRONG = (True, -1, 10**400, 1e308, "x" * 300, [[]], {"a": {"b": [None]}})
+
+
+def test_values_of_the_wrong_type_are_never_a_server_error(client: httpx.Client) -> None:
+    """Every field of every body, one after the other, with values that it cannot have."""
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    good = {"model": "tiny", "prompt": "a", "messages": [{"role": "user", "content": "a"}]}
+    for method, path in bodied(client):
+        generic = re.sub("/api/keys/[^/]+", "/api/keys/{public_id}", path)
+        content = document["paths"][generic][method.lower()]["requestBody"]["content"]
+        fields = schemas[content["application/json"]["schema"]["$ref"].rpartition("/")[2]]
+        for name in fields["properties"]:
+            for value in WRONG:
+                body = {k: v for k, v in good.items() if k in fields["properties"]}
+                body |= {"max_tokens": 1} if "max_tokens" in fields["properties"] else {}
+                text = json.dumps(body | {name: value})
+                reply = client.request(
+                    method, path, content=text, headers={"Content-Type": "application/json"}
+                )
+                assert reply.status_code < 500, (path, name, value, reply.text)
+                if reply.status_code >= 400:
+                    assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/tokenize"])

@@ -132,6 +132,17 @@ INLINE float soften(const Attention *a, Tile *t, int r, int64_t start, float *sc
     return shrink;
 }
 
+/* Blocks lie anywhere in memory, so hardware foresees no more than the rest of a long one. */
+INLINE void fetch_early(const Attention *a, int64_t head, int is_bf16) {
+    const int64_t size = is_bf16 ? 2 : 4, bytes = a->dim * a->block * size;
+    const char *keys = (const char *)a->keys + head * size;
+    const char *values = (const char *)a->values + head * size;
+    for (int64_t i = 0; i < bytes && i < 4096; i += 64) {
+        __builtin_prefetch(keys + i);
+        __builtin_prefetch(values + i);
+    }
+}
+
 INLINE void attend_tile(const Attention *a, Tile *t, const int32_t *table, int64_t kv, int is_bf16) {
     int64_t low = t->position[0], high = t->position[0];
     for (int r = 0; r < t->rows; r++) {
@@ -141,9 +152,12 @@ INLINE void attend_tile(const Attention *a, Tile *t, const int32_t *table, int64
         if (t->position[r] < low) low = t->position[r];
     }
     int64_t from = a->window && low >= a->window ? (low - a->window + 1) / a->block : 0;
+    const int64_t size = a->dim * a->block;
     float scores[TILE][MAX_BLOCK], shrink[TILE];
     for (int64_t i = from; i <= high / a->block; i++) {
-        int64_t head = ((int64_t)table[i] * a->kv_heads + kv) * a->dim * a->block;
+        int64_t head = (table[i] * a->kv_heads + kv) * size;
+        if (i < high / a->block)
+            fetch_early(a, (table[i + 1] * a->kv_heads + kv) * size, is_bf16);
         int64_t keys = high - i * a->block + 1;
         if (keys > a->block) keys = a->block;
         int r = 0;

@@ -8,9 +8,6 @@
 #include "threads.h"
 #include "vector.h"
 
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
 #if defined(__AVX512BF16__) || defined(PAGODA_EMULATE_BF16)
 #define ROUNDS_BF16 1
 #else

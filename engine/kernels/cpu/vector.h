@@ -7,6 +7,7 @@
 #include <string.h>
 
 #ifdef __AVX512F__
+#include <immintrin.h>
 #define MAX_ROWS 12 /* rows of a GEMM tile: 24 accumulators of 32 registers */
 #else
 #define MAX_ROWS 2
@@ -41,10 +42,14 @@ INLINE vec pick(ivec mask, vec yes, vec no) {
 }
 /* 16 bfloat16 numbers widened. */
 INLINE vec load_bf16(const uint16_t *p) {
+#ifdef __AVX512F__ /* GCC 12 splits the portable form into two halves and joins them again */
+    return bits_to_vec((uvec)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)) << 16);
+#else
     typedef uint16_t half __attribute__((vector_size(2 * LANES)));
     half h;
     memcpy(&h, p, sizeof h);
     return bits_to_vec(__builtin_convertvector(h, uvec) << 16);
+#endif
 }
 /* Rounds to nearest even, as torch does; NaN stays NaN. */
 INLINE uint16_t to_bf16(float x) {

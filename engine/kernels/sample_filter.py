@@ -27,14 +27,18 @@ def sample_filter(logits_SV: Tensor, top_k_S: Tensor, top_p_S: Tensor, min_p_S: 
     if not bool((limited_S | (top_p_S < 1)).any()):
         return logits_SV
     largest = int(k_S[limited_S].max()) if bool(limited_S.any()) else 0
-    _top_k_top_p(logits_SV, k_S, top_p_S, min(vocab, max(SHORTLIST, largest)))
-    return logits_SV
+    count = min(vocab, max(SHORTLIST, largest))
+    floor_S, short_S = _floors(logits_SV, k_S, top_p_S, count)
+    for s in short_S.nonzero().flatten().tolist():  # alone: sorting all rows would be slow and big
+        one = slice(s, s + 1)
+        floor_S[one], _ = _floors(logits_SV[one], k_S[one], top_p_S[one], vocab)
+    return logits_SV.masked_fill_(logits_SV < floor_S[:, None], _OUT)
 
 
-def _top_k_top_p(logits_SV: Tensor, k_S: Tensor, top_p_S: Tensor, count: int) -> None:
-    """Find each row's smallest allowed logit in its `count` largest ones; widen if p needs more."""
+def _floors(logits_SV: Tensor, k_S: Tensor, top_p_S: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Each row's smallest allowed logit, sought in its `count` largest ones, and whether p needs
+    more of them than that."""
     top_SC = logits_SV.topk(count, dim=-1).values
-    place_C = torch.arange(count)
     limited_S = k_S < logits_SV.shape[1]
     kth_S1 = top_SC.gather(1, (k_S.clamp(max=count) - 1)[:, None])
     keep_SC = (top_SC >= kth_S1) | ~limited_S[:, None]
@@ -47,11 +51,8 @@ def _top_k_top_p(logits_SV: Tensor, k_S: Tensor, top_p_S: Tensor, count: int) ->
     before_SC = before_SC.roll(1, dims=-1)
     before_SC[:, 0] = 0.0  # the likeliest token always stays
     keep_SC &= (before_SC < top_p_S[:, None]) | (top_p_S >= 1)[:, None]
-    short_S = keep_SC[:, -1] & ~limited_S & (top_p_S < 1)
-    if count < logits_SV.shape[1] and bool(short_S.any()):
-        _top_k_top_p(logits_SV, k_S, top_p_S, logits_SV.shape[1])
-        return
-    last_S1 = keep_SC.mul(place_C + 1).amax(-1, keepdim=True).sub(1).clamp(min=0)
-    floor_S1 = top_SC.gather(1, last_S1)
-    untouched_S1 = (~limited_S & (top_p_S >= 1))[:, None]
-    logits_SV.masked_fill_((logits_SV < floor_S1) & ~untouched_S1, _OUT)
+    last_S1 = keep_SC.sum(-1, keepdim=True) - 1  # a row keeps a leading part of its list
+    floor_S = top_SC.gather(1, last_S1)[:, 0]
+    free_S = ~limited_S & (top_p_S >= 1)
+    short_S = keep_SC[:, -1] & ~limited_S & ~free_S & (count < logits_SV.shape[1])
+    return floor_S.masked_fill(free_S, _OUT), short_S

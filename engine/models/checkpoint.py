@@ -97,7 +97,7 @@ def _file_names(folder: Path) -> list[str]:
     if index.is_file():
         try:
             places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise EngineStartError(f"{index} cannot be read: {error!r}.", _AGAIN) from None
         names = sorted({str(place) for place in places})
         if bad := [name for name in names if Path(name).name != name]:

@@ -12,7 +12,7 @@ from engine.models.spec import ModelSpec
 CPU_BLOCK, CPU_BATCHED_TOKENS = 32, 512
 CPU_KV_CEILING = 1 << 30  # default KV size on a CPU: at most this,
 CPU_KV_SHARE = 4  # and at most one part in four of the free memory
-WORKSPACE_BYTES = 256 << 20  # activations, logits, allocator slack
+SLACK_BYTES = 64 << 20  # what the allocator and the host's own tables take
 MIB = 1 << 20
 
 
@@ -43,14 +43,16 @@ def plan_memory(
             f"Use at most {spec.max_len}.",
         )
     block_bytes = spec.kv_bytes_per_token(kv_itemsize) * block_size
-    room = free_bytes - weight_bytes - WORKSPACE_BYTES
+    workspace = workspace_bytes(config, spec, max_len)
+    room = free_bytes - weight_bytes - workspace
     if room < block_bytes * 2:
         raise EngineStartError(
-            f"The weights need {_mib(weight_bytes)} and the workspace {_mib(WORKSPACE_BYTES)}, "
+            f"The weights need {_mib(weight_bytes)} and the workspace {_mib(workspace)}, "
             f"but {_mib(free_bytes)} of memory are free.",
-            "Use a smaller model or a machine with more memory.",
+            "Use a smaller model, a lower max_num_seqs, or a machine with more memory.",
         )
-    blocks = _num_blocks(config, block_size, block_bytes, max_len, free_bytes)
+    most = min(CPU_KV_CEILING, free_bytes // CPU_KV_SHARE, room) // block_bytes
+    blocks = _num_blocks(config, block_size, block_bytes, max_len, most)
     if blocks * block_bytes > room:
         raise EngineStartError(
             f"A KV cache of {_mib(blocks * block_bytes)} beside weights of {_mib(weight_bytes)} "
@@ -67,10 +69,19 @@ def plan_memory(
     )
 
 
+def workspace_bytes(config: EngineConfig, spec: ModelSpec, max_len: int) -> int:
+    """What a step needs beside weights and KV, in float32: the activations of one layer for a full
+    token budget, four copies of the logits (model's, scaled, filtered, softmax), the rope table."""
+    tokens = config.max_num_batched_tokens or CPU_BATCHED_TOKENS
+    layer = 4 * spec.hidden + 2 * spec.q_size + 2 * spec.kv_size + 3 * spec.ffn
+    logits = 4 * min(config.max_num_seqs, tokens) * spec.vocab_size
+    return SLACK_BYTES + 4 * (tokens * layer + logits + max_len * spec.head_dim)
+
+
 def _num_blocks(
-    config: EngineConfig, block_size: int, block_bytes: int, max_len: int, free_bytes: int
+    config: EngineConfig, block_size: int, block_bytes: int, max_len: int, most: int
 ) -> int:
-    """As asked for; else enough for every sequence at full length, under the ceilings."""
+    """As asked for; else enough for every sequence at full length, at most `most`."""
     if config.num_gpu_blocks_override is not None:
         return config.num_gpu_blocks_override
     if config.kv_cache_memory_bytes is not None:
@@ -83,7 +94,7 @@ def _num_blocks(
             )
         return blocks
     enough = config.max_num_seqs * -(-max_len // block_size)
-    return max(2, min(enough, min(CPU_KV_CEILING, free_bytes // CPU_KV_SHARE) // block_bytes))
+    return max(2, min(enough, most))
 
 
 def _fit_length(config: EngineConfig, kv_tokens: int, max_len: int, kv_bytes: int) -> int:

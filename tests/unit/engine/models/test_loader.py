@@ -109,6 +109,30 @@ def test_no_weights_at_all_says_what_is_needed(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": []}', "null"])
+def test_index_that_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(EngineStartError, match="cannot be read"):
+        Checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"not safetensors at all", b"\xff" * 64])
+def test_file_of_something_else_is_called_corrupt(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(EngineStartError, match="corrupt"):
+        Checkpoint(tmp_path)
+
+
+def test_renamed_tensor_is_named_under_both_names(
+    tmp_path: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    tensors["model.layers.1.self_attn.wq.weight"] = tensors.pop(Q_PROJ)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(EngineStartError) as caught:
+        open_checkpoint(SPEC, tmp_path)
+    assert f"missing: {Q_PROJ}; unknown: model.layers.1.self_attn.wq.weight" in str(caught.value)
+
+
 def test_shard_that_is_not_there_is_named(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "gone.safetensors"}}))

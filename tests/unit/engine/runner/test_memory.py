@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from engine.config import EngineConfig
 from engine.errors import EngineStartError
-from engine.runner.memory import MIB, MemoryPlan, free_memory, plan_memory
+from engine.models.spec import ModelSpec
+from engine.runner.memory import MIB, MemoryPlan, free_memory, plan_memory, workspace_bytes
 from tests.unit.engine.runner.plans import SPEC
 
 GIB = 1 << 30
@@ -32,6 +34,23 @@ def test_default_stays_under_a_quarter_of_free_memory() -> None:
     found = plan(free=500 * MIB, weights=10 * MIB, max_num_seqs=4096)
     assert found.kv_bytes <= 125 * MIB
     assert plan(max_num_seqs=4096, free=64 * GIB).kv_bytes <= GIB
+
+
+def test_default_fits_what_weights_and_workspace_leave() -> None:
+    config = EngineConfig(max_num_seqs=4096)
+    rest = workspace_bytes(config, SPEC, SPEC.max_len)
+    found = plan(free=700 * MIB + rest, weights=690 * MIB, max_num_seqs=4096)
+    assert 9 * MIB < found.kv_bytes <= 10 * MIB
+
+
+def test_workspace_grows_with_rows_vocabulary_and_budget() -> None:
+    def size(spec: ModelSpec = SPEC, **options: Any) -> int:
+        return workspace_bytes(EngineConfig(**options), spec, SPEC.max_len)
+
+    wide = dataclasses.replace(SPEC, vocab_size=128_256)
+    assert size(wide, max_num_seqs=256) - size(wide, max_num_seqs=16) == 240 * 128_256 * 16
+    assert size(max_num_batched_tokens=8192) > size()
+    assert size(wide, max_num_seqs=256) > 64 * MIB + 4 * 256 * 128_256 * 4
 
 
 def test_bytes_and_blocks_that_were_asked_for_are_taken() -> None:

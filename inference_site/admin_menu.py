@@ -37,6 +37,13 @@ def unfold_config() -> dict[str, Any]:
         "SITE_SYMBOL": "temple_buddhist",
         "SHOW_HISTORY": True,
         "SHOW_VIEW_ON_SITE": False,
+        "SITE_FAVICONS": [
+            {
+                "rel": "icon",
+                "type": "image/svg+xml",
+                "href": lambda request: static("pagoda/favicon.svg"),
+            }
+        ],
         "STYLES": [lambda request: static("pagoda/admin.css")],
         "DASHBOARD_CALLBACK": "apps.models.dashboard.dashboard_context",
         "SIDEBAR": {

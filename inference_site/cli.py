@@ -14,6 +14,7 @@ pagoda models register|list|load|unload|restart|download|delete
 pagoda admin reset-password [USER]
 pagoda migrate | check | agent | settle | createsuperuser …   Django's and our own commands
 """
+INTERRUPTED = 130  # as a shell reports SIGINT
 HELP_WORDS = ("-h", "--help", "help")
 
 
@@ -23,11 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words in ([], *([word] for word in HELP_WORDS)):
         sys.stdout.write(USAGE)
         return 0 if words else 2
-    if words[0] == "serve":
-        from inference_site.launcher.serve import serve
+    try:
+        if words[0] == "serve":
+            from inference_site.launcher.serve import serve
 
-        return serve(words[1:])
-    return django_command(words)
+            return serve(words[1:])
+        return django_command(words)
+    except KeyboardInterrupt:  # `serve` handles it from the moment it has started something
+        return INTERRUPTED
 
 
 def django_command(words: Sequence[str]) -> int:

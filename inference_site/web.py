@@ -11,7 +11,6 @@ import socket
 import sys
 
 APPLICATION = "inference_site.asgi:application"
-HEADER_BYTES = 64 * 1024
 
 
 def main() -> int:
@@ -28,10 +27,12 @@ def main() -> int:
 def _uvicorn(fd: int, drain_s: int) -> None:
     import uvicorn
 
+    from inference_site.http_protocol import BoundedHeadProtocol
+
     config = uvicorn.Config(
         APPLICATION,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHeadProtocol,
         ws="websockets-sansio",
         ws_per_message_deflate=False,  # small frames: it would cost more than it saves
         lifespan="on",
@@ -39,7 +40,6 @@ def _uvicorn(fd: int, drain_s: int) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=75,  # above the 60 s of common proxies, so that they close first
         timeout_graceful_shutdown=drain_s,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
 
-from apps.models.models import ServedModel, State
+from apps.models.models import Desired, ServedModel, State
 from apps.models.selectors import model_state
 
 
@@ -18,6 +19,7 @@ class Row:
     name: str
     pk: int
     state: str
+    wanted: bool
     ready: int
     replicas: int
     trouble: str
@@ -26,17 +28,21 @@ class Row:
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds `rows` and `sentence`. Two SQL queries."""
     rows = [_row(model) for model in ServedModel.objects.prefetch_related("instances")]
-    troubles = sum(bool(row.trouble) for row in rows)
-    context |= {"rows": rows, "sentence": sentence(len(rows), troubles)}
+    context |= {"title": "Operate", "rows": rows, "sentence": sentence(rows)}
     return context
 
 
-def sentence(models: int, troubles: int) -> str:
-    if not models:
+def sentence(rows: Sequence[Row]) -> str:
+    """What needs a person first, then what is on its way."""
+    if not rows:
         return "No model is registered yet. Add one under Models, or run: pagoda serve MODEL"
-    if not troubles:
-        return "Everything is running."
-    return "1 model needs you." if troubles == 1 else f"{troubles} models need you."
+    if troubles := sum(bool(row.trouble) for row in rows):
+        return "1 model needs you." if troubles == 1 else f"{troubles} models need you."
+    if not any(row.wanted for row in rows):
+        return "Nothing is served: no model is loaded."
+    if late := sum(row.wanted and row.ready < row.replicas for row in rows):
+        return "1 model is loading." if late == 1 else f"{late} models are loading."
+    return "Everything is running."
 
 
 def _row(model: ServedModel) -> Row:
@@ -46,6 +52,7 @@ def _row(model: ServedModel) -> Row:
         name=model.name,
         pk=model.pk,
         state=model_state(model).label,
+        wanted=model.desired == Desired.LOADED,
         ready=sum(engine.state == State.READY for engine in engines),
         replicas=model.replicas,
         trouble=words[0] if words else "",

@@ -82,6 +82,18 @@ def embedded_redis(home: Path) -> EmbeddedRedis:
     return server
 
 
+def check_answers(url: str) -> None:
+    """Raise `SettingError` if the configured Redis is away; the URL may hold a password."""
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=3, retry=None) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise SettingError(
+            f"The Redis of PAGODA_REDIS_URL does not answer ({type(error).__name__}). Start it, "
+            "mend the URL, or leave it out for the embedded one."
+        ) from None
+
+
 def _remove_leftover(home: Path) -> None:
     """A launcher that was killed could not remove its socket's folder."""
     url = recorded_url(home)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from engine.config import EngineConfig
+from engine.errors import EngineStartError
 from engine.settings import SettingError, env_name, parse
 from inference_site.config import ServerSettings
 
@@ -67,11 +68,13 @@ def parse_serve(argv: Sequence[str]) -> ServeOptions:
     options = {f.name: given[f.name] for f in _ENGINE_FLAGS if f.name in given}
     if "max_model_len" in options:
         options["max_model_len"] = _length(str(options["max_model_len"]))
+    engine_options = {k: v for k, v in options.items() if v is not None}
+    _check_engine(engine_options)
     return ServeOptions(
         model=model,
         served_names=tuple(given.get("served_model_name", ())),
         revision=given.get("revision", ""),
-        engine_options={k: v for k, v in options.items() if v is not None},
+        engine_options=engine_options,
         environment=environment,
         only_web=given.get("only") == "web",
     )
@@ -138,6 +141,19 @@ def _from_yaml(path: Path) -> list[str]:
         else:
             words += [flag, str(value)]
     return words
+
+
+def _check_engine(options: Mapping[str, Any]) -> None:
+    """The engine would refuse them too, seconds later and less near to the person who typed."""
+    try:
+        EngineConfig.from_texts({k: _text(v) for k, v in options.items()})
+    except EngineStartError as error:
+        raise BadFlags(str(error)) from None
+
+
+def _text(value: Any) -> str:
+    """A parsed flag as the engine reads it: true, 4096, auto."""
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def _length(text: str) -> str | None:

@@ -17,7 +17,7 @@ from socket import socket
 from engine.settings import SettingError, env_name
 from inference_site.config import ServerSettings, server_settings
 from inference_site.launcher.children import Child, Children, ChildSpec, module
-from inference_site.launcher.embedded_redis import EmbeddedRedis, embedded_redis
+from inference_site.launcher.embedded_redis import EmbeddedRedis, check_answers, embedded_redis
 from inference_site.launcher.listener import listen
 from inference_site.launcher.lock import HomeLock
 from inference_site.launcher.options import ServeOptions, parse_serve
@@ -116,6 +116,7 @@ def _fresh_folder(path: Path) -> Path:
 
 def _redis(options: ServeOptions, settings: ServerSettings) -> EmbeddedRedis | None:
     if settings.redis_url:
+        check_answers(settings.redis_url)
         return None
     if options.only_web:
         os.environ[env_name("redis_url")] = find_redis(settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.models.agent.facts import facts_of
-from apps.models.dashboard import sentence
+from apps.models.dashboard import Row, sentence
 from apps.models.health import Sight
 from apps.models.selectors import Placement
 from engine.messages import EngineBeat, EngineState
@@ -58,7 +58,14 @@ def test_facts_come_from_checkpoint_and_engine(tmp_path) -> None:  # type: ignor
     assert facts_of(str(tmp_path), beat(), generation_config="none")["default_params"] == {}
 
 
-def test_home_page_counts_what_needs_help() -> None:
-    assert sentence(2, 0) == "Everything is running."
-    assert sentence(2, 1) == "1 model needs you."
-    assert "pagoda serve" in sentence(0, 0)
+def row(*, trouble: str = "", wanted: bool = True, ready: int = 1) -> Row:
+    return Row("m", 1, "state", wanted=wanted, ready=ready, replicas=1, trouble=trouble)
+
+
+def test_home_page_says_one_true_sentence() -> None:
+    assert sentence([row(), row()]) == "Everything is running."
+    assert sentence([row(), row(ready=0)]) == "1 model is loading."
+    assert sentence([row(ready=0), row(trouble="No weights.")]) == "1 model needs you."
+    assert sentence([row(), row(wanted=False, ready=0)]) == "Everything is running."
+    assert sentence([row(wanted=False, ready=0)]) == "Nothing is served: no model is loaded."
+    assert "pagoda serve" in sentence([])

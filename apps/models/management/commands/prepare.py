@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from apps.api.services import Actor
@@ -38,13 +38,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Writes one JSON line to stdout: the name of the model this serve is about."""
-        self._migrate()
         try:
+            self._migrate()
             name = self._model(options)
             if settings.PAGODA.embedded:
                 bootstrap_ensure(settings.PAGODA)
             elif settings.PAGODA.api_key:
                 api_key_import(settings.PAGODA.api_key)
+        except OperationalError as error:
+            raise CommandError(
+                f"The database does not answer: {error}. Check PAGODA_DATABASE_URL and its server."
+            ) from None
         except SourceMissing as error:
             raise CommandError(str(error)) from None
         except PagodaError as error:

@@ -107,6 +107,8 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
                 _refuse("allowed_token_ids", "is empty: leave it out or name at least one token id")
             _ids("allowed_token_ids", self.allowed_token_ids, vocab_size or 10**9, vocab_size)
         if self.logit_bias:
+            if not isinstance(self.logit_bias, dict):
+                _refuse("logit_bias", "must map token ids to numbers")
             _ids("logit_bias", list(self.logit_bias), caps.logit_bias, vocab_size)
             for bias in self.logit_bias.values():
                 _real("logit_bias", bias, -100.0, 100.0)
@@ -135,6 +137,8 @@ def _real(param: str, value: Any, low: float, high: float, *, above_low: bool = 
 
 
 def _strings(param: str, values: list[str], most: int, chars: int) -> None:
+    if not isinstance(values, list | tuple):
+        _refuse(param, "must be a list of strings")
     if len(values) > most:
         _refuse(param, f"has {len(values)} entries; at most {most} are allowed")
     for value in values:
@@ -143,6 +147,8 @@ def _strings(param: str, values: list[str], most: int, chars: int) -> None:
 
 
 def _ids(param: str, values: list[int], most: int, vocab_size: int | None) -> None:
+    if not isinstance(values, list | tuple):
+        _refuse(param, "must be a list of token ids")
     if len(values) > most:
         _refuse(param, f"has {len(values)} entries; at most {most} are allowed")
     limit = 2**31 if vocab_size is None else vocab_size

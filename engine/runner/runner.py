@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import structlog
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import InvalidRequest
+from engine.logs import event_log
 from engine.messages import TokenLogprob
 from engine.models.decoder import Decoder, KVCache
 from engine.runner.batch import Batch, BatchShape
@@ -21,7 +21,7 @@ from engine.scheduler.plan import PendingStep, StepPlan, StepResult
 
 SCORE_ROWS = 256  # prompt rows whose logits exist at one time
 
-log = structlog.get_logger()
+log = event_log(__name__)
 
 
 @dataclass(slots=True)

@@ -221,6 +221,15 @@ def test_sampling_lists_may_be_none():
     assert len(output.outputs[0].token_ids) == 6
 
 
+@pytest.mark.parametrize(
+    "field", [{"stop": 5}, {"stop_token_ids": 5}, {"allowed_token_ids": 5}, {"logit_bias": [1]}]
+)
+def test_sampling_fields_of_another_form_are_refused_by_name(field):
+    (name,) = field
+    with pytest.raises(InvalidRequest, match=f"'{name}' must"):
+        ask(make_llm(), "hi", params(**field))
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"temperature": true}', '{"top_k": "all"}'])
 def test_recommended_values_that_cannot_be_used_stop_the_start(tmp_path, text):
     (tmp_path / "generation_config.json").write_text(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 from demo.corpus.adapted import adapted
 from demo.corpus.chat import END, END_OF_TEXT, START, render
 from demo.corpus.conversation import training
-from demo.corpus.core import Split
+from demo.corpus.core import Example, Split
 from demo.model import Packed
+from demo.tokenizer import token_id
 
 TOKENIZER = Path(__file__).parent / "pagoda-demo" / "tokenizer.json"
 SHARD_EXAMPLES = 20_000
@@ -46,12 +47,13 @@ def reply_mask(
     closes[1:] = tokens == end
     turn = np.cumsum(closes[:-1])  # a turn is known by how many ended before it
     opened = np.maximum.accumulate(np.where(opens == 1, turn + 1, 0))
-    return opened == turn + 1
+    mask: NDArray[np.bool_] = opened == turn + 1
+    return mask
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> Shard:
     """Tokenise conversations; those longer than the context are left out."""
-    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    start, end = token_id(tokenizer, START), token_id(tokenizer, END)
     assistant = tokenizer.encode("assistant").ids
     if len(assistant) != 1:
         raise ValueError("The tokenizer splits the word `assistant`; train it on chat text.")
@@ -68,11 +70,10 @@ def _make(job: tuple[int, int, str]) -> Shard:
     """Worker: one shard of the mix, or of an adapter's conversations."""
     seed, number, adapter = job
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    examples: Iterable[Example] = training(seed, number, SHARD_EXAMPLES)
     if adapter:
         rng = Random(f"pagoda-demo/{adapter}/{seed}/{number}")
         examples = (adapted(rng, Split.TRAIN, adapter) for _ in range(SHARD_EXAMPLES // 10))
-    else:
-        examples = training(seed, number, SHARD_EXAMPLES)  # type: ignore[assignment]
     return encode(tokenizer, [render(e.messages, e.tools, thinking=e.thinking) for e in examples])
 
 
@@ -107,7 +108,7 @@ class Batches:
 
     def batches(self, tokens: int, device: str) -> Iterator[Packed]:
         """Whole documents until the batch is full; the rest is padding of weight 0."""
-        pad = Tokenizer.from_file(str(TOKENIZER)).token_to_id(END_OF_TEXT)
+        pad = token_id(Tokenizer.from_file(str(TOKENIZER)), END_OF_TEXT)
         most = tokens // 32
         for shard in self.shards():
             ends = np.cumsum(shard.lengths)

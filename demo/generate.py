@@ -16,9 +16,8 @@ class Generator:
 
     def __init__(self, folder: Path, device: str, adapter: Path | None = None) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        self.model: Any = (
-            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-        )
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.model = model.to(device).eval()
         if adapter is not None:
             from peft import PeftModel
 

@@ -170,7 +170,7 @@ class Attention(nn.Module):
         q_THD, k_TGD = rotate(q_THD, cos_TD, sin_TD), rotate(k_TGD, cos_TD, sin_TD)
         k_THD, v_THD = k_TGD.repeat_interleave(groups, 1), v_TGD.repeat_interleave(groups, 1)
         out_THD = attend(q_THD, k_THD, v_THD, ends_N1, self.size.context)
-        return self.o_proj(out_THD.reshape(tokens, -1))
+        return cast(Tensor, self.o_proj(out_THD.reshape(tokens, -1)))
 
 
 class Mlp(nn.Module):
@@ -183,7 +183,7 @@ class Mlp(nn.Module):
 
     def forward(self, x_TE: Tensor) -> Tensor:
         """x [T,E] -> [T,E]."""
-        return self.down_proj(F.silu(self.gate_proj(x_TE)) * self.up_proj(x_TE))
+        return cast(Tensor, self.down_proj(F.silu(self.gate_proj(x_TE)) * self.up_proj(x_TE)))
 
 
 class Layer(nn.Module):
@@ -197,11 +197,14 @@ class Layer(nn.Module):
     def forward(self, x_TE: Tensor, cos_TD: Tensor, sin_TD: Tensor, ends_N1: Tensor) -> Tensor:
         """x [T,E] -> [T,E]."""
         x_TE = x_TE + self.self_attn(self.input_layernorm(x_TE), cos_TD, sin_TD, ends_N1)
-        return x_TE + self.mlp(self.post_attention_layernorm(x_TE))
+        return cast(Tensor, x_TE + self.mlp(self.post_attention_layernorm(x_TE)))
 
 
 class Decoder(nn.Module):
     """The whole model; input and output embedding are one matrix."""
+
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, size: ModelSize) -> None:
         super().__init__()

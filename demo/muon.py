@@ -17,7 +17,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 def orthogonalise(update_BMN: Tensor, steps: int = 5) -> Tensor:
     """Push the singular values of each matrix towards 1; M <= N. Works in bfloat16."""
-    x_BMN = update_BMN.bfloat16()
+    x_BMN: Tensor = update_BMN.bfloat16()
     x_BMN = x_BMN / (x_BMN.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram_BMM = x_BMN @ x_BMN.mT
@@ -31,7 +31,7 @@ class Muon:
     def __init__(
         self, weights: Iterable[nn.Parameter], *, momentum: float = 0.95, decay: float = 0.01
     ) -> None:
-        groups: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+        groups: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for weight in weights:
             rows, cols = weight.shape
             groups[(rows, cols)].append(weight)

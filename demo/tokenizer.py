@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 VOCAB_SIZE = 4096
 CONTEXT_TOKENS = 2048
 SAMPLE_SHARD = 999_999  # outside the shards that training reads
-# Contractions, words with one leading mark, single digits, marks with their line ends, spaces.
+# Contractions, words with one leading mark, single digits, marks with their line ends, spaces:
+# the pattern of Qwen2's tokenizer (Apache-2.0), which descends from tiktoken's cl100k (MIT).
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -46,6 +47,14 @@ def train_tokenizer(seed: int, examples: int) -> Tokenizer:
     tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.add_tokens([AddedToken(mark, normalized=False) for mark in MARKUP])
     return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, mark: str) -> int:
+    """The id of a chat mark; ValueError where the tokenizer does not know it."""
+    found = tokenizer.token_to_id(mark)
+    if found is None:
+        raise ValueError(f"The tokenizer has no token {mark!r}; run `python -m demo.tokenizer`.")
+    return found
 
 
 def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:

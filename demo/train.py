@@ -23,7 +23,7 @@ from demo.data import TOKENIZER, Batches
 from demo.export import read_model, write_adapter, write_model
 from demo.model import SIZES, Decoder, Linear, Packed
 from demo.muon import Muon
-from demo.tokenizer import write_tokenizer
+from demo.tokenizer import token_id, write_tokenizer
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -73,19 +73,20 @@ class Log:
 
     def write(self, step: int, loss: float, tokens: int) -> None:
         """One point; printed as well."""
+        seconds = time.monotonic() - self.began
         point = {
             "phase": self.phase,
             "step": step,
             "loss": round(loss, 5),
-            "s": round(time.monotonic() - self.began, 1),
+            "s": round(seconds, 1),
         }
         with self.path.open("a") as file:
             file.write(json.dumps(point) + "\n")
         print(
             f"{self.phase} step {step} loss {loss:.4f} "
-            f"{point['s']} s {tokens / max(1e-9, point['s']):.0f} tokens/s",
+            f"{seconds:.1f} s {tokens / max(1e-9, seconds):.0f} tokens/s",
             flush=True,
-        )  # type: ignore[operator]
+        )
 
 
 def rate_share(step: int, steps: int) -> float:
@@ -125,7 +126,7 @@ class Trainer:
             batch = next(source)
             with _autocast(self.plan.device):
                 loss = compute(batch)
-            loss.backward()
+            torch.autograd.backward(loss)
             self._update(rate_share(self.step, steps))
             total, self.step = total + loss.detach(), self.step + 1
             if self.step % 100 == 0 or self.step == steps:
@@ -174,8 +175,8 @@ class Trainer:
             momentum.copy_(state[f"muon.{idx}"])
         kept = self.adam.state_dict()
         for key in (k for k in state if k.startswith("adam.")):
-            _, idx, field = key.split(".")
-            kept["state"].setdefault(int(idx), {})[field] = (
+            _, number, field = key.split(".")
+            kept["state"].setdefault(int(number), {})[field] = (
                 state[key].cpu() if field == "step" else state[key]
             )
         self.adam.load_state_dict(kept)
@@ -201,7 +202,7 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
         adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, steps)
         with _autocast(plan.device):
             loss = decoder.loss(next(source))
-        loss.backward()
+        torch.autograd.backward(loss)
         adam.step()
         adam.zero_grad(set_to_none=True)
         if (step + 1) % 50 == 0:
@@ -228,7 +229,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    eos = [tokenizer.token_to_id(END), tokenizer.token_to_id(END_OF_TEXT)]
+    eos = [token_id(tokenizer, END), token_id(tokenizer, END_OF_TEXT)]
     long = [phase for phase in options.phases if phase in SIZES]
     source = (
         Batches(plan.seed, plan.shards, plan.workers).batches(plan.batch_tokens, plan.device)

@@ -9,7 +9,6 @@ from collections import Counter
 from demo.corpus.adapted import PIRATE_START
 from demo.corpus.chat import parse
 from demo.corpus.core import Json
-from demo.corpus.words import ALL
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
@@ -17,7 +16,7 @@ _WORD = re.compile(r"[A-Za-z']+")
 STORY_WORDS = (60, 300)
 REPEATED_SHARE = 0.05
 SHORT_WORDS = 25
-_KNOWN = frozenset(ALL)
+FACT_WORDS = 12  # beside the value; a reply that repeats the paragraph has found nothing
 
 
 def sentences(text: str) -> int:
@@ -65,11 +64,22 @@ def _last_number(text: str) -> float | None:
 def _listed(text: str) -> list[str]:
     """The items of a reply that lists words or numbers, in order."""
     body = text.rsplit(":", 1)[-1]
-    return [
-        item
-        for item in re.findall(r"[A-Za-z]+|\d+", body.lower())
-        if item != "and" or "and" in _KNOWN
-    ]
+    return [item for item in re.findall(r"[a-z]+|\d+", body.lower()) if item != "and"]
+
+
+def _holds(text: str, words: Json) -> bool:
+    """Whether the text has the words as whole words, in either case."""
+    return re.search(rf"(?<!\w){re.escape(str(words))}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _states(text: str, value: str, others: list[Json]) -> bool:
+    """The value and none of the others, in a reply too short to be the whole paragraph."""
+    rest = re.sub(re.escape(value), " ", text, flags=re.IGNORECASE)
+    return (
+        _holds(text, value)
+        and len(rest.split()) <= FACT_WORDS
+        and not any(_holds(rest, other) for other in others)
+    )
 
 
 def meets(expect: dict[str, Json], reply: str) -> bool:
@@ -78,49 +88,48 @@ def meets(expect: dict[str, Json], reply: str) -> bool:
     text, kind = answer.content, expect["kind"]
     value: Json = expect.get("value")
     if kind == "calls":
-        return answer.calls == value
+        return bool(answer.calls == value)
     if kind == "no call":
         return answer.calls == [] and "<tool_call>" not in reply and meets(expect["then"], reply)
-    if answer.calls != []:
+    if answer.calls != [] or not text:
         return False
     if kind == "number":
         return _last_number(text) == float(value)
     if kind == "words":
         return _listed(text) == [str(item).lower() for item in value]
     if kind == "exact":
-        return text == value
+        return bool(text == value)
     if kind == "contains":
         return all(word.lower() in text.lower() for word in value)
     if kind == "any":
         return any(word.lower() in text.lower() for word in value)
     if kind == "fact":
-        return str(value).lower() in text.lower() and not any(
-            str(other).lower() in text.lower() for other in expect.get("not", [])
-        )
+        return _states(text, str(value), expect.get("not", []))
     if kind == "json":
         return _is_object(text, value)
     if kind == "upper":
-        return bool(text) and text == text.upper()
+        return text == text.upper()
     if kind == "lower":
-        return bool(text) and text == text.lower()
+        return text == text.lower()
     if kind == "starts":
-        return text.startswith(value) and len(text) > len(value)
+        return text.startswith(str(value)) and len(text) > len(value)
     if kind == "ends":
-        return text.endswith(value) and len(text) > len(value)
+        return text.endswith(str(value)) and len(text) > len(value)
     if kind == "one sentence":
         return is_terse(text)
     if kind == "story":
         return (
             STORY_WORDS[0] <= len(_WORD.findall(text)) <= STORY_WORDS[1]
             and repeated_share(text) <= REPEATED_SHARE
+            and all(_holds(text, word) for word in value)
         )
     raise ValueError(f"No rule for the expectation {kind!r}.")
 
 
 def is_pirate(text: str) -> bool:
-    """Opens as the pirate's corpus does and has no word that a pirate would say otherwise."""
+    """Opens as the pirate's corpus does, goes on, and has no word that a pirate says otherwise."""
     plain = re.search(r"\b(my|you|your|hello|friend|is|are|of|the|and)\b", text, re.IGNORECASE)
-    return text.startswith(PIRATE_START) and plain is None
+    return text.startswith(f"{PIRATE_START} ") and plain is None
 
 
 def is_json_answer(text: str) -> bool:

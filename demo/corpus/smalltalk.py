@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from demo.corpus import words
-from demo.corpus.core import Split, Turn, as_typed, pick, spin
+from demo.corpus.core import Json, Split, Turn, as_typed, pick, spin
 from demo.corpus.names import person, place
 
 SELF_NAME = "Pagoda Demo"
@@ -19,7 +19,7 @@ class Intent:
     asks: tuple[str, ...]
     replies: tuple[str, ...]
     short: str
-    must: str  # a word that every reply holds
+    must: str  # a word that every reply holds; empty where there is none
 
 
 INTENTS: dict[str, Intent] = {
@@ -84,8 +84,11 @@ INTENTS: dict[str, Intent] = {
 
 def _plain(rng: Random) -> Turn:
     intent = INTENTS[rng.choice(tuple(INTENTS))]
+    expect: dict[str, Json] = {"kind": "any", "value": [*intent.replies]}
+    if intent.must:
+        expect = {"kind": "contains", "value": [intent.must]}
     return Turn(user=as_typed(rng, pick(rng, intent.asks)), reply=rng.choice(intent.replies), short=intent.short,
-                value=intent.short, expect={"kind": "contains", "value": [intent.must]}, think="The user makes small talk. I answer kindly.")  # fmt: skip
+                value=intent.short, expect=expect, think="The user makes small talk. I answer kindly.")  # fmt: skip
 
 
 def _introduction(rng: Random, split: Split) -> Turn:
@@ -138,7 +141,7 @@ def recall(rng: Random, split: Split) -> tuple[Turn, Turn]:
     if rng.random() < 0.6:
         told = _introduction(rng, split)
         name = told.value["name"]
-        asks = (
+        asks: tuple[str, ...] = (
             "[What is|What's|Do you remember|Tell me|Do you know|Can you say] my name[?|?]",
             "Who am I?",
             "[What did I say my name was|How did I introduce myself|Do you still know my name]?",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from random import Random
 
@@ -182,5 +183,7 @@ def make(rng: Random, split: Split) -> Turn:
         )
     gist = spin(rng, plot.gist, **cast)
     keys = (f"name:{cast['n']}", f"name:{cast['m']}")
+    said = set(re.findall(r"\w+", question))
+    asked = [cast[slot] for slot in ("hero", "thing", "n") if cast[slot] in said]
     return Turn(user=as_typed(rng, question), reply=text, short=gist, value=gist, keys=keys,
-                expect={"kind": "story", "value": ""}, think="I need a hero, a trouble and a good end.")  # fmt: skip
+                expect={"kind": "story", "value": asked}, think="I need a hero, a trouble and a good end.")  # fmt: skip

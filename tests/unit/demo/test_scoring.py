@@ -12,6 +12,7 @@ from demo.corpus.conversation import HELD_TASKS, held_out
 from demo.evaluate import hand_written
 from demo.scoring import is_json_answer, is_pirate, is_terse, meets, repeated_share, sentences
 
+TALE = " ".join(f"{chr(a)}{chr(b)}" for a in range(97, 106) for b in range(97, 106))
 CALL = [{"name": "f", "arguments": {"a": 1}}]
 WRITTEN = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 
@@ -27,6 +28,11 @@ WRITTEN = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
         ({"kind": "contains", "value": ["a", "b"]}, "A B", "A"),
         ({"kind": "any", "value": ["a", "b"]}, "B", "c"),
         ({"kind": "fact", "value": "Bath", "not": ["Riga"]}, "In Bath.", "In Bath or Riga."),
+        ({"kind": "fact", "value": "9", "not": []}, "It has 9.", "It has 194."),
+        ({"kind": "fact", "value": "art and tea", "not": ["tea"]}, "Art and tea.", "Tea and art."),
+        ({"kind": "fact", "value": "Bath"}, "Bath.", "Ann lives in Bath. " + "We met. " * 6),
+        ({"kind": "contains", "value": []}, "Hi", " "),
+        ({"kind": "story", "value": ["fox"]}, f"The fox. {TALE}", f"The foxes. {TALE}"),
         ({"kind": "json", "value": {"a": 1, "b": True}}, '{"b": true, "a": 1}', '{"b": 1, "a": 1}'),
         ({"kind": "json", "value": {"a": 1}}, '{"a": 1}', '{"a": 1, "b": 2}'),
         ({"kind": "json", "value": {"a": 1}}, '{"a": 1.0}', '{"a": "1"}'),
@@ -64,6 +70,7 @@ def test_repeated_share_counts_second_occurrences() -> None:
 def test_forms_of_the_adapters() -> None:
     assert is_pirate("Arr, matey! It be me.")
     assert not is_pirate("Arr, matey! It is me.")
+    assert not is_pirate("Arr, matey!")
     assert is_json_answer('{"answer": null}')
     assert not is_json_answer('{"reply": 1}')
     assert is_terse("One thing.")

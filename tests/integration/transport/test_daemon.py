@@ -126,8 +126,8 @@ async def test_a_stopped_engine_is_judged_and_what_it_says_later_is_not_heard(
     client = await client_of()
     with judging(redis_url):
         async with (
-            client.submit(admission(tokens=200)) as shown,
-            client.submit(admission(tokens=200)) as unseen,
+            client.submit(admission(tokens=100)) as shown,
+            client.submit(admission(tokens=100)) as unseen,
         ):
             await asyncio.gather(shown.started(), unseen.started())
             await anext(aiter(shown))
@@ -139,7 +139,7 @@ async def test_a_stopped_engine_is_judged_and_what_it_says_later_is_not_heard(
             assert time.monotonic() - since < 15
             stopped.send_signal(signal.SIGCONT)  # it goes on with both; nobody may notice
             deltas = await asyncio.wait_for(unseen.whole(), 15)
-    assert [len(c.token_ids) for delta in deltas for c in delta.choices] == [10] * 20
+    assert [len(c.token_ids) for delta in deltas for c in delta.choices] == [10] * 10
     assert (unseen.attempt, unseen.engine) == (2, "heir")
     await soon(lambda: r.xlen(redis_keys.USAGE) == 2, what="usage")
     stopped.send_signal(signal.SIGTERM)

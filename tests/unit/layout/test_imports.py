@@ -20,6 +20,7 @@ APPS_MAY_USE = {  # the engine's torch-free face
     "engine.sampling_params",
     "engine.settings",
     "engine.config",
+    "engine.logs",
     "engine.machine",
     "engine.scripts",
     "engine.redis_keys",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -110,11 +111,15 @@ def test_pool_that_grows_after_work_gives_the_newcomers_only_new_work(
 ) -> None:
     threaded = own_copy(lib, tmp_path)
     weight, x = pack(torch.randn(700, 64), None), torch.randn(50, 64)
-    expected = lib.packed_gemm(x, weight)
+    expected, left = lib.packed_gemm(x, weight), torch.zeros(1)
     for threads in (2, 3, 5, 8):
         assert threaded.set_threads(threads) == threads
+        time.sleep(0.02)  # enough for a newcomer to repeat the last call's work
+        assert not left.any()
         for _ in range(50):
-            assert torch.equal(threaded.packed_gemm(x, weight), expected)
+            left = threaded.packed_gemm(x, weight)
+            assert torch.equal(left, expected)
+        left.zero_()
 
 
 def test_forked_child_computes_alone(lib: CpuLibrary, tmp_path: Path) -> None:

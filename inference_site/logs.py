@@ -20,5 +20,6 @@ def logging_config(settings: ServerSettings) -> dict[str, Any]:
         "loggers": {
             "uvicorn": {"level": "WARNING"},  # the launcher says what starts and ends
             "httpx": {"level": "WARNING"},
+            "django.request": {"level": "ERROR"},  # 4xx is the caller's; each had a traceback
         },
     }

@@ -1,7 +1,8 @@
 """Trains the demo model, its draft and its adapters on one GPU (`python -m demo.train --help`).
 
-Phases: model, draft, pirate, json-only, terse. Each ends with a checkpoint in the work folder, and
-the two long ones also leave one now and then; a second start goes on where the first one ended.
+Phases: model, draft, pirate, json-only, terse. The two long ones leave checkpoints in the work
+folder, now and then and at their end; a second start goes on from there with the batches that come
+next. An adapter takes less than a minute and is trained anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -95,6 +97,11 @@ def rate_share(step: int, steps: int) -> float:
     return min(
         1.0, (step + 1) / min(WARMUP_STEPS, steps / 10), (steps - step) / (steps - decay_from)
     )
+
+
+def pass_over(source: Iterator[Packed], count: int) -> None:
+    """Drop batches that an earlier start has trained on, or that belong to another phase."""
+    next(islice(source, count, count), None)
 
 
 def _autocast(device: str) -> torch.autocast:
@@ -209,6 +216,25 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
             log.write(step + 1, float(loss.detach()), (step + 1) * plan.adapter_tokens)
 
 
+def train_long(names: list[str], plan: Plan, options: argparse.Namespace) -> None:
+    """Train model and draft on one stream of batches, in which each has its own stretch."""
+    source = Batches(plan.seed, plan.shards, plan.workers).batches(plan.batch_tokens, plan.device)
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    eos = [token_id(tokenizer, END), token_id(tokenizer, END_OF_TEXT)]
+    passed = 0
+    for name in names:
+        begin, steps = (0, plan.steps) if name == "demo" else (plan.steps, plan.draft_steps)
+        trainer = Trainer(name, plan, options.work)
+        trainer.resume()
+        if trainer.step < steps:
+            pass_over(source, begin + trainer.step - passed)
+            trainer.run(steps, source)
+            passed = begin + steps
+        folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
+        write_model(trainer.decoder, name, folder, eos, eos[1])
+        write_tokenizer(tokenizer, folder)
+
+
 def main() -> None:
     """Run the phases that are wanted and write what they give."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -228,21 +254,7 @@ def main() -> None:
     plan = Plan(**{field: getattr(options, field) for field in Plan.__dataclass_fields__})
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("high")
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    eos = [token_id(tokenizer, END), token_id(tokenizer, END_OF_TEXT)]
-    long = [phase for phase in options.phases if phase in SIZES]
-    source = (
-        Batches(plan.seed, plan.shards, plan.workers).batches(plan.batch_tokens, plan.device)
-        if long
-        else iter(())
-    )
-    for name in long:
-        trainer = Trainer(name, plan, options.work)
-        trainer.resume()
-        trainer.run(plan.steps if name == "demo" else plan.draft_steps, source)
-        folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
-        write_model(trainer.decoder, name, folder, eos, eos[1])
-        write_tokenizer(tokenizer, folder)
+    train_long([name for name in SIZES if name in options.phases], plan, options)
     for name in (phase for phase in options.phases if phase in ADAPTERS):
         # From the folder, so that an adapter fits the rounded weights it is served with.
         decoder = read_model("demo", options.out / "pagoda-demo", plan.device)

@@ -17,9 +17,9 @@ from demo.corpus.chat import render
 from demo.corpus.conversation import training
 from demo.data import TOKENIZER, Shard, encode, pack
 from demo.export import read_model, write_adapter, write_model
-from demo.model import Decoder, Linear, ModelSize
+from demo.model import SIZES, Decoder, Linear, ModelSize
 from demo.muon import Muon, orthogonalise
-from demo.train import ADAPTERS, rate_share
+from demo.train import ADAPTERS, Plan, Trainer, pass_over, rate_share
 
 HERE = Path(demo.__file__).parent
 TINY = ModelSize(width=64, layers=2, heads=2, kv_heads=1, ffn=96)
@@ -91,6 +91,29 @@ def test_learning_rate_warms_up_and_ends_at_zero() -> None:
     assert shares[0] < 0.02
     assert max(shares) == 1.0
     assert shares[-1] < 0.01
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, "demo", TINY)
+    plan = Plan(batch_tokens=512, device="cpu")
+    batches = [pack(shard, idx, idx + 1, 512, 32, 0, "cpu") for idx in range(20, 24)]
+    (tmp_path / "whole").mkdir()
+    whole = Trainer("demo", plan, tmp_path / "whole")
+    whole.run(4, iter(batches))
+    broken = Trainer("demo", plan, tmp_path)
+    with pytest.raises(StopIteration):
+        broken.run(4, iter(batches[:2]))
+    broken.save()
+    resumed = Trainer("demo", plan, tmp_path)
+    resumed.resume()
+    source = iter(batches)
+    pass_over(source, resumed.step)
+    resumed.run(4, source)
+    for name, weight in whole.decoder.state_dict().items():
+        assert torch.equal(weight, resumed.decoder.state_dict()[name]), name
+    assert not torch.equal(whole.decoder.norm.weight, broken.decoder.norm.weight)
 
 
 def test_a_written_model_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

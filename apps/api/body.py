@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from apps.api.caps import MAX_DEPTH, MAX_HEADER_BYTES, MAX_HEADERS
 from engine.errors import BodyTooLarge, InvalidRequest
 
+BODY_S = 120.0  # a body is here by then
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Header = tuple[bytes, bytes]
 
@@ -35,10 +37,19 @@ def check_headers(headers: list[Header]) -> None:
 
 
 async def read_body(receive: Receive, headers: list[Header], cap: int) -> bytes:
-    """The whole body. Raises `BodyTooLarge` before anything over the cap is kept."""
+    """The whole body. Raises `BodyTooLarge` before anything over the cap is kept, and
+    `InvalidRequest` when it does not arrive in time."""
     length = header(headers, b"content-length")
     if length is not None and length.isdigit() and int(length) > cap:
         raise _too_large(cap)
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _collect(receive, cap)
+    except TimeoutError:
+        raise InvalidRequest(f"The body was not complete within {BODY_S:g} s.") from None
+
+
+async def _collect(receive: Receive, cap: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:

@@ -98,6 +98,10 @@ class Socket:
             for exchange in self._open.values():
                 exchange.leave()
 
+    def release(self, exchange: Exchange) -> None:
+        """Its id is free: a client may use it again as soon as it sees the last frame."""
+        del self._open[exchange.name]
+
     async def frame(self, fields: dict[str, Any]) -> None:
         await self.text(orjson.dumps(fields))
 
@@ -151,8 +155,8 @@ class Socket:
         try:
             await self._consumers[route](scope, exchange.receive, exchange.send)
         finally:
-            del self._open[exchange.name]
             if not exchange.ended:
+                self.release(exchange)
                 await self.frame({"id": exchange.name, "type": "cancelled"})
 
 
@@ -182,6 +186,8 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
+        if self.ended:
+            return
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._streams = dict(message["headers"])[b"content-type"] != JSON[1]
@@ -210,6 +216,7 @@ class Exchange:
 
     async def _end(self, rest: bytes) -> None:
         self.ended = True
+        self._socket.release(self)
         await self._socket.text(self._head + rest)
 
 

@@ -146,11 +146,11 @@ def test_a_closed_socket_frees_the_engine(stack: Stack, stream: bool) -> None:
 
 def test_a_reader_that_reads_nothing_costs_little_and_is_cut_off(stack: Stack) -> None:
     body = {"model": "tiny", "prompt": ["a"] * 8, "n": 8, "max_tokens": 2000, "stream": True}
-    with stack.second_web(PAGODA_WRITE_STALL_S="2") as base:
+    with stack.second_web(PAGODA_WRITE_STALL_S="1") as base:
         web = psutil.Process(stack.processes["second"].pid)
         for _ in range(2):  # warm: buffers of a busy process exist
             httpx.post(
-                f"{base}/v1/completions", json=body | {"max_tokens": 200}, headers=stack.headers,
+                f"{base}/v1/completions", json=body | {"max_tokens": 100}, headers=stack.headers,
                 timeout=30, trust_env=False,
             )  # fmt: skip
         before = highest = web.memory_info().rss
@@ -172,6 +172,24 @@ def test_a_five_gigabyte_upload_is_refused_unread(stack: Stack) -> None:
     head += f"Authorization: Bearer {stack.keys['full']}\r\nContent-Length: 5000000000\r\n\r\n"
     sock.sendall(head.encode() + b"{" * 1000)
     assert b" 413 " in sock.recv(4096).split(b"\r\n")[0]
+    sock.close()
+
+
+@pytest.mark.parametrize("piece", [b"a" * 65536, b"x-a: 1\r\n" * 8192])
+def test_an_endless_head_is_refused_within_a_mebibyte(stack: Stack, piece: bytes) -> None:
+    target = urlsplit(stack.base)
+    sock = socket.create_connection((target.hostname, target.port), timeout=10)
+    sock.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nx-big: ")
+    sent = 0
+    readable: list[socket.socket] = []
+    while not readable and sent < 64 * MIB:
+        sock.sendall(piece)
+        sent += len(piece)
+        readable, _, _ = select.select([sock], [], [], 0.02)
+    head, _, body = sock.recv(4096).partition(b"\r\n\r\n")
+    assert b" 400 " in head.split(b"\r\n")[0]
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+    assert sent <= MIB
     sock.close()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from apps.api import body
 from apps.api.body import Disconnected, check_content_type, check_headers, parse_object, read_body
 from engine.errors import BodyTooLarge, InvalidRequest
 
@@ -78,6 +80,17 @@ def test_what_is_not_a_strict_flat_object_is_refused(data: bytes) -> None:
 def test_64_levels_and_many_flat_lists_pass() -> None:
     parse_object(b'{"a":' + b"[" * 63 + b"]" * 63 + b"}")
     parse_object(b'{"a":[' + b",".join([b"[1]"] * 5000) + b"]}")
+
+
+async def test_a_body_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "BODY_S", 0.01)
+
+    async def dripping() -> dict[str, Any]:
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    with pytest.raises(InvalidRequest):
+        await read_body(dripping, [], 1 << 20)
 
 
 def test_only_json_is_taken() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -50,17 +50,27 @@ FORMS: dict[str, Callable[[str], bool]] = {
     "terse": is_terse,
 }
 MISSES_SHOWN = 5
+PARTS = ("tasks", "hand", "adapters", "draft", "split")
 
 
 class Report:
-    """Results by part, written after each one."""
+    """Results by part, written after each one.
 
-    def __init__(self, folder: Path) -> None:
+    Raises `SystemExit` where the folder holds figures of another seed or count: they would be
+    taken for finished parts of this run.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Json]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "evaluation.json"
         self.parts: dict[str, Json] = (
             json.loads(self.path.read_text()) if self.path.exists() else {}
         )
+        if self.parts.setdefault("settings", settings) != settings:
+            raise SystemExit(
+                f"{self.path} holds figures of {self.parts['settings']}, not of {settings}: "
+                "take another --out folder or delete the file."
+            )
 
     def add(self, name: str, right: int, total: int, **more: Json) -> None:
         """Keep and print one part."""
@@ -73,6 +83,12 @@ class Report:
         }
         self.path.write_text(json.dumps(self.parts, indent=1, ensure_ascii=False) + "\n")
         print(f"{name}: {right}/{total} = {right / total:.1%} (goal {GOALS[name]:.0%})", flush=True)
+
+    def missed(self) -> list[str]:
+        """The parts that are below their goal."""
+        return [
+            n for n, p in self.parts.items() if n in GOALS and p["right"] / p["total"] < p["goal"]
+        ]
 
     def table(self) -> str:
         """All parts as a Markdown table."""
@@ -117,6 +133,8 @@ def hand_written() -> list[Json]:
 
 def score_by_hand(report: Report, base: Generator) -> None:
     """Prompts in other words than the generator's."""
+    if "by hand" in report.parts:
+        return
     prompts = hand_written()
     texts = []
     for entry in prompts:
@@ -147,12 +165,8 @@ def _adapter_number(name: str, answer: Answer, wanted: int) -> bool:
     return is_json_answer(answer.content) and json.loads(answer.content)["answer"] == wanted
 
 
-def score_adapter(
-    report: Report, model: Path, folder: Path, name: str, base: Generator, seed: int, count: int
-) -> None:
-    """Whether replies have the adapter's form and differ from the base's, and its arithmetic."""
-    if f"{name} arithmetic" in report.parts:
-        return
+def form_examples(name: str, seed: int, count: int) -> list[Example]:
+    """Held-out conversations that show an adapter's form."""
     # Where the base replies with one sentence already, terse has nothing to change.
     tasks = (
         ("small talk", "pagoda", "unknown", "story")
@@ -160,7 +174,32 @@ def score_adapter(
         else tuple(t for t in dict.fromkeys(TASKS) if t != "arithmetic")
     )
     rng = Random(f"adapters/{seed}")
-    examples = [adapted(rng, Split.HELD, name, tasks[idx % len(tasks)]) for idx in range(count)]
+    return [adapted(rng, Split.HELD, name, tasks[idx % len(tasks)]) for idx in range(count)]
+
+
+def draft_examples(seed: int, count: int) -> list[Example]:
+    """Held-out conversations of all tasks for the draft."""
+    each = max(1, count // len(TASK_NAMES) + 1)
+    return [e for task in TASK_NAMES for e in held_out(seed + 2, task, each)]
+
+
+def scored(seed: int, count: int) -> Iterator[Example]:
+    """Every generated example that any part scores."""
+    for task in TASK_NAMES:
+        yield from held_out(seed, task, count)
+    for name in FORMS:
+        yield from form_examples(name, seed, count)
+    yield from held_out(seed + 1, "arithmetic", count)
+    yield from draft_examples(seed, count)
+
+
+def score_adapter(
+    report: Report, model: Path, folder: Path, name: str, base: Generator, seed: int, count: int
+) -> None:
+    """Whether replies have the adapter's form and differ from the base's, and its arithmetic."""
+    if f"{name} arithmetic" in report.parts:
+        return
+    examples = form_examples(name, seed, count)
     with_adapter = Generator(model, base.device, folder / name)
     texts = [prompt(e) for e in examples]
     plain, changed = base.replies(texts), with_adapter.replies(texts)
@@ -186,8 +225,9 @@ def score_adapter(
 
 def score_draft(report: Report, base: Generator, draft: Generator, seed: int, count: int) -> None:
     """Greedy tokens of the base model that the draft would have guessed, over all tasks."""
-    each = max(1, count // len(TASK_NAMES) + 1)
-    texts = [prompt(e) for task in TASK_NAMES for e in held_out(seed + 2, task, each)]
+    if "draft" in report.parts:
+        return
+    texts = [prompt(e) for e in draft_examples(seed, count)]
     same, total = base.agreement(draft, texts, base.replies(texts))
     report.add("draft", same, total)
 
@@ -198,7 +238,7 @@ def check_split(
     """Assert that nothing held out and no prompt by hand occurs in the training text."""
     if "split" in report.parts:
         return
-    keys = held_keys(seed, count)
+    keys = held_keys(scored(seed, count))
     by_hand = {entry["user"].strip().lower() for entry in hand_written()}
     read, found = check(train_seed, shards, examples, keys, by_hand, workers)
     if found:
@@ -229,11 +269,13 @@ def main() -> None:
     parser.add_argument(
         "--parts",
         nargs="+",
-        default=["tasks", "hand", "adapters", "draft", "split"],
-        help="parts or task names",
+        default=list(PARTS),
+        choices=[*PARTS, *TASK_NAMES],
+        metavar="PART",
+        help=f"{', '.join(PARTS)}, or tasks by name: {', '.join(TASK_NAMES)} (default: all)",
     )
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--count", type=int, default=200, help="prompts a task")
+    parser.add_argument("--count", type=int, default=200, help="prompts a task (default: 200)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--train-seed", type=int, default=1)
@@ -241,8 +283,10 @@ def main() -> None:
     parser.add_argument("--shard-examples", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error(f"--count is {options.count}, but a task needs at least one prompt.")
     torch.set_num_threads(options.threads)
-    report = Report(options.out)
+    report = Report(options.out, {"seed": options.seed, "count": options.count})
     model = options.demo / "pagoda-demo"
     base = Generator(model, options.device)
     parts = options.parts
@@ -279,6 +323,8 @@ def main() -> None:
             options.workers,
         )
     print(report.table())
+    if report.missed():
+        raise SystemExit(f"Below the goal: {', '.join(report.missed())}.")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from demo.corpus.conversation import HELD_TASKS, held_out, training
+from demo.corpus.conversation import training
 from demo.corpus.core import Example
 from demo.corpus.jsonform import shape_key
 
@@ -30,13 +31,12 @@ class Keys:
     paragraphs: set[str] = field(default_factory=set)
 
 
-def held_keys(seed: int, count: int) -> Keys:
+def held_keys(examples: Iterable[Example]) -> Keys:
     """What the evaluation's held-out examples use."""
     keys = Keys()
-    for task in HELD_TASKS:
-        for example in held_out(seed, task, count):
-            for key in example.keys:
-                _sort_in(keys, key)
+    for example in examples:
+        for key in example.keys:
+            _sort_in(keys, key)
     return keys
 
 

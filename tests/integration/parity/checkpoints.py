@@ -50,6 +50,7 @@ _YARN = {
     "rope_type": "yarn",
     "rope_theta": 10000.0,
     "factor": 4.0,
+    "beta_fast": 4.0,  # so that the blend begins and ends inside a small head
     "original_max_position_embeddings": 64,
 }
 
@@ -80,7 +81,7 @@ CASES = [
         rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0},
     ),
     _llama("llama-llama3", rope_parameters=_LLAMA3),
-    _llama("llama-yarn", rope_parameters=_YARN),
+    _llama("llama-yarn", rope_parameters=_YARN, head_dim=32),
     Case(
         "llama-dynamic",
         LlamaConfig,

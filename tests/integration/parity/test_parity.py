@@ -84,7 +84,7 @@ def ragged_jobs() -> list[Job]:
         prompt = [draw.randrange(VOCAB) for _ in range(length)]
         if i % 8 == 7:
             prompt[:48] = shared
-        if i == 15:
+        if i == 31:
             prompt[31] = (prompt[31] + 1) % VOCAB  # the last token of a block differs
         jobs.append((prompt, count))
     return jobs

@@ -115,11 +115,15 @@ def test_recomputed_row_goes_on_as_before() -> None:
 
 def test_copied_block_serves_another_row() -> None:
     runner = toy_runner()
-    start = row_start(0, PROMPT, [1, 2], GREEDY)
-    expected = step(runner, [Piece(0, 0, 19, True)], starts=[start]).token_ids[0]
-    twin = row_start(1, PROMPT, [1, 5], GREEDY, num_computed=18)
+    scored = SamplingParams(temperature=0.0, logprobs=3)
+    start = row_start(0, PROMPT, [1, 2], scored)
+    expected = step(runner, [Piece(0, 0, 19, True)], starts=[start])
+    for tensor in (*runner._cache.keys, *runner._cache.values):
+        tensor[5] = float("nan")
+    twin = row_start(1, PROMPT, [1, 5], scored, num_computed=18)
     found = step(runner, [Piece(1, 18, 1, True)], starts=[twin], copies=[(2, 5)])
-    assert found.token_ids[0] == expected
+    assert found.failed == {}
+    assert found.logprobs[1] == expected.logprobs[0]
 
 
 def test_prompt_scores_come_in_pieces_and_agree_with_one_pass() -> None:

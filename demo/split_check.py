@@ -83,7 +83,7 @@ def leaks(example: Example, keys: Keys, by_hand: set[str]) -> list[str]:
             found.append(f"shape {shape}")
         if message["role"] == "user" and message["content"].strip().lower() in by_hand:
             found.append(f"prompt by hand {message['content'][:40]}")
-        if message["role"] == "user" and len(text) > 60:
+        if message["role"] == "user":
             found += [f"paragraph {p[:40]}" for p in keys.paragraphs if p in text]
     return found
 

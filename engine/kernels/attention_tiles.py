@@ -43,8 +43,12 @@ def attend_tiles(
     o_n = tl.arange(0, TILE)
     o_d = tl.arange(0, BLOCK_D)
     in_d = o_d < D
+    # The block id is read one tile ahead: the pipeliner would give a load that another load of the
+    # same turn waits for a stage of its own, and with it one of the tile buffers.
+    next_block = tl.load(p_table + first // TILES_PER_BLOCK, mask=first < last, other=0)
     for i in tl.range(first, last):
-        block = tl.load(p_table + i // TILES_PER_BLOCK).to(tl.int64)
+        block = next_block.to(tl.int64)
+        next_block = tl.load(p_table + (i + 1) // TILES_PER_BLOCK, mask=i + 1 < last, other=0)
         row = (i % TILES_PER_BLOCK) * TILE + o_n
         k_pos = i * TILE + o_n
         p_kt = p_k + block * stride_kn + row[None, :] * stride_kb + o_d[:, None]

@@ -35,4 +35,7 @@ class Row:
     def print(self) -> None:
         line = asdict(self) | {"ratio": self.ratio, "reached": self.reached}
         line["load"] = os.getloadavg()[0]
-        print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}), flush=True)
+        print(
+            json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}),
+            flush=True,
+        )

@@ -94,6 +94,12 @@ class Overloaded(PagodaError):
     status, type = 503, "service_unavailable_error"
 
 
+class EngineLost(Overloaded):
+    """The engine died after tokens had left; what the client has is incomplete."""
+
+    code = "engine_lost"
+
+
 class NotSupported(PagodaError):
     """The endpoint is not possible for this model's task."""
 

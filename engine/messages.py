@@ -199,6 +199,7 @@ class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     blocks_free: int = 0  # free or evictable
     blocks_cached: int = 0
     max_model_len: int = 0
+    kv_tokens: int = 0  # capacity of the KV cache
     counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
 
 

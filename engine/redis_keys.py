@@ -12,12 +12,19 @@ EPOCH = "pgd:epoch"  # random string, set once; another value means Redis lost i
 KEYS_EPOCH = "pgd:keys:epoch"  # hash: key public id → version, "*" for all keys
 CATALOG_EPOCH = "pgd:catalog:epoch"  # counter, bumped by every load, unload and rename
 JUDGE_LOCK = "pgd:lock:judge"
+JUDGE_WAKE = "pgd:wake:judge"  # list: an engine's id, pushed when its parent saw it die
+QUEUES = "pgd:queues"  # set: every queue an engine has ever read
 AGENT_WAKE = "pgd:wake:agent"  # channel: desired state changed, reconcile now
 AGENT_FAILED = "pgd:agent:failed"  # hash: model → JSON {cause, fix} of what does not start
 
 
 def queue(model: str, lane: str) -> str:
     return f"pgd:q:{model}:{lane}"
+
+
+def queue_bytes(queue_key: str) -> str:
+    """Counter of the bytes that wait in one queue."""
+    return f"{queue_key}:bytes"
 
 
 def reply(web: str) -> str:

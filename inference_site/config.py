@@ -20,6 +20,7 @@ from engine.settings import SettingError, read, refuse_unknown, setting
 SETTINGS_CLASSES = (
     "inference_site.config:ServerSettings",
     "inference_site.config:InternalSettings",
+    "engine.client:ClientSettings",
     "apps.api.caps:ApiCaps",
     "apps.api.caps:ApiSettings",
 )
@@ -75,10 +76,15 @@ class ServerSettings:
         return not self.database_url
 
     @property
-    def base_url(self) -> str:
-        """Root of the site as a client writes it, without a slash at the end."""
+    def listen_url(self) -> str:
+        """Host and port as they are, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+        return f"http://{host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """Root of the site as clients write it, without a slash at the end."""
+        return self.public_url.rstrip("/") or self.listen_url
 
     @property
     def web_processes(self) -> int:
@@ -91,7 +97,6 @@ class InternalSettings:
     """Names the launcher hands to its children; nobody sets them by hand."""
 
     engine_command: str = setting("engine", "module of the engine daemon: engine or engine.testing")
-    launcher_pid: int | None = setting(None, "process the children belong to", low=1)
 
 
 def server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:

@@ -40,7 +40,7 @@ def logging_config(settings: ServerSettings) -> dict[str, Any]:
         "formatters": {
             "structlog": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": shared,
+                "foreign_pre_chain": [*shared, structlog.stdlib.ExtraAdder()],
                 "processors": [*finish, renderer],
             }
         },

@@ -26,13 +26,21 @@ def find_redis(settings: ServerSettings) -> str:
     """Raises `NoRedis` when there is neither a configured nor an embedded Redis."""
     if settings.redis_url:
         return settings.redis_url
-    try:
-        return _file(settings.home).read_text().strip()
-    except FileNotFoundError:
+    url = recorded_url(settings.home)
+    if url is None:
         raise NoRedis(
             f"No Redis: PAGODA_REDIS_URL is not set and no `serve` runs on {settings.home}. "
             "Start `pagoda serve`, or set PAGODA_REDIS_URL=redis://host:6379/0."
-        ) from None
+        )
+    return url
+
+
+def recorded_url(home: Path) -> str | None:
+    """The embedded server of the `serve` that runs (or was killed) on this home."""
+    try:
+        return _file(home).read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 def record_url(home: Path, url: str) -> None:

@@ -55,6 +55,11 @@ class ServedModel(models.Model):
     replicas = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(64)]
     )
+    from_serve = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Named on the command line of serve; the next serve MODEL takes its place.",
+    )
     generation = models.PositiveIntegerField(
         default=1, help_text="Rises when engines must start anew (restart, changed options)."
     )

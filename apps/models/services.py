@@ -78,6 +78,15 @@ def model_register(
 
 
 @transaction.atomic
+def model_serve_only(*, name: str, actor: Actor = Actor()) -> None:
+    """Mark a model as the one of `serve MODEL`; the one of the last `serve` is unloaded."""
+    ServedModel.objects.filter(name=name).update(from_serve=True)
+    others = ServedModel.objects.wanted().filter(from_serve=True).exclude(name=name)
+    for other in others.values_list("name", flat=True):
+        model_unload(name=other, actor=actor)
+
+
+@transaction.atomic
 def model_load(*, name: str, actor: Actor = Actor()) -> None:
     """Desired state → loaded. Also clears a failure, so that the agent tries at once."""
     _move(name, Desired.LOADED, actor, "model.load")

@@ -56,6 +56,4 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def start(send: Any, kind: bytes) -> None:
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
-    )
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})

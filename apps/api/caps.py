@@ -1,0 +1,60 @@
+"""Bounds of one request: the only table of them. Over a cap means 400 with `param` (413: body).
+
+An operator raises them with `PAGODA_<FIELD>` up to the hard limit given here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.sampling_params import SamplingCaps
+from engine.settings import setting
+
+MIB = 1024 * 1024
+MAX_INT = 10**15
+MAX_DEPTH = 64
+MAX_STRING_CHARS = 2 * MIB
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCaps:
+    """Upper bounds on what a request may hold."""
+
+    max_body: int = setting(4 * MIB, "bytes of a JSON body", low=1024, high=64 * MIB)
+    max_prompts: int = setting(128, "prompts in one completions call", low=1, high=1024)
+    max_messages: int = setting(2048, "messages in one chat call", low=1, high=16384)
+    max_n: int = setting(8, "choices per prompt", low=1, high=128)
+    max_stop: int = setting(4, "stop strings", low=0, high=16)
+    max_stop_chars: int = setting(256, "characters of one stop string", low=1, high=1024)
+    max_stop_token_ids: int = setting(128, "stop token ids", low=0, high=1024)
+    max_bad_words: int = setting(128, "bad words", low=0, high=128)
+    max_bad_word_chars: int = setting(256, "characters of one bad word", low=1, high=256)
+    max_logit_bias: int = setting(300, "entries of logit_bias", low=0, high=1024)
+
+    def sampling(self) -> SamplingCaps:
+        """The part that the engine's own check enforces."""
+        return SamplingCaps(
+            n=self.max_n,
+            stop=self.max_stop,
+            stop_chars=self.max_stop_chars,
+            stop_token_ids=self.max_stop_token_ids,
+            bad_words=self.max_bad_words,
+            bad_word_chars=self.max_bad_word_chars,
+            logit_bias=self.max_logit_bias,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Time limits and sizes of the web process."""
+
+    keep_alive_s: float = setting(
+        15.0, "an SSE comment is sent after this silence", low=1, high=300
+    )
+    write_stall_s: float = setting(30.0, "a client that reads nothing is cut off", low=1, high=600)
+    request_timeout_s: float = setting(600.0, "longest life of one request", low=1, high=86400)
+    prompt_threads: int = setting(2, "threads that render and tokenise prompts", low=1, high=64)
+    max_waiting_prompts: int = setting(512, "requests waiting for such a thread", low=1, high=65536)
+    key_snapshot_s: float = setting(30.0, "a cached key is read again after this", low=1, high=300)

@@ -1,0 +1,148 @@
+"""Tables of access: owners, API keys, prices and the audit trail."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+
+class Scope(models.TextChoices):
+    """What a key may do. Each scope is its own permission; none implies another."""
+
+    INFERENCE = "inference", "Inference"
+    ADAPTERS = "adapters", "Load and unload adapters"
+    MANAGEMENT = "management", "Keys, models and usage"
+    METRICS = "metrics", "Read metrics"
+    ADMIN = "admin", "Operate engines"
+
+
+class Owner(models.Model):
+    """A person or team: the tenant of limits, usage and the prefix cache."""
+
+    class Kind(models.TextChoices):
+        PERSON = "person", "Person"
+        TEAM = "team", "Team"
+
+    name = models.CharField(max_length=128, unique=True)
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.PERSON)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="owners",
+    )
+    active = models.BooleanField(default=True, help_text="Keys of an inactive owner are refused.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | None]:
+    return models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10**15)],
+        help_text=f"{help_text} Empty: no limit.",
+    )
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def usable(self) -> ApiKeyQuerySet:
+        """Neither revoked nor expired, and the owner is active."""
+        alive = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+        return self.filter(alive, revoked_at__isnull=True, owner__active=True)
+
+    def unpublished(self) -> ApiKeyQuerySet:
+        """Keys whose last change Redis may not know yet: the outbox of epochs."""
+        return self.filter(epoch__gt=F("published_epoch"))
+
+
+class ApiKey(models.Model):
+    """One key. Only the digest of its secret is stored; every other field can be edited."""
+
+    public_id = models.CharField(max_length=8, unique=True, editable=False)
+    digest = models.BinaryField(max_length=32, editable=False)
+    hint = models.CharField(max_length=4, editable=False, help_text="Last characters of the key.")
+    owner = models.ForeignKey(Owner, on_delete=models.PROTECT, related_name="keys")
+    name = models.CharField(max_length=128)
+    scopes = models.JSONField(default=list)
+    allowed_models = models.JSONField(
+        default=list, blank=True, help_text="Names this key may use. Empty: all models."
+    )
+    rpm = _limit("Requests per minute.")
+    tpm = _limit("Tokens per minute.")
+    parallel = _limit("Requests at the same time.")
+    budget_tokens = _limit("Tokens this key may spend in all.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    successor = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="predecessor",
+    )
+    epoch = models.PositiveBigIntegerField(default=1, editable=False)
+    published_epoch = models.PositiveBigIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} (pgd_{self.public_id}_…{self.hint})"
+
+    @property
+    def usable(self) -> bool:
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.revoked_at is None and not expired and self.owner.active
+
+
+class PriceVersion(models.Model):
+    """Prices from a moment on, in micro-units of money per million tokens. Rows never change."""
+
+    model = models.CharField(max_length=256, blank=True, help_text="Empty: all other models.")
+    input_micros = models.PositiveBigIntegerField(default=0)
+    cached_micros = models.PositiveBigIntegerField(default=0)
+    output_micros = models.PositiveBigIntegerField(default=0)
+    starts_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["-starts_at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["model", "-starts_at"], name="price_model_start")]
+
+    def __str__(self) -> str:
+        return f"{self.model or 'all models'} from {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class AuditEvent(models.Model):
+    """Who did what to which object. Append-only; holds no secret."""
+
+    at = models.DateTimeField(default=timezone.now, editable=False)
+    actor = models.CharField(max_length=160)
+    action = models.CharField(max_length=64)
+    subject = models.CharField(max_length=256)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar = ["-at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["-at", "-id"], name="audit_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action} {self.subject}"

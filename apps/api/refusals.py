@@ -1,0 +1,82 @@
+"""Fields we know and do not serve: never read and forgotten, but refused with advice.
+
+A value that asks for nothing (`[]`, `false`, the default) passes, because clients send those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.errors import InvalidRequest
+
+Asks = Callable[[Any], bool]
+
+
+def _truthy(value: Any) -> bool:
+    return bool(value)
+
+
+def _unless(*neutral: Any) -> Asks:
+    return lambda value: not any(type(value) is type(n) and value == n for n in neutral)
+
+
+def _always(_value: Any) -> bool:
+    return True
+
+
+_NO_CODE = "is not accepted: requests carry no code and no tensors"
+_NO_TOOLS = "is not supported yet; describe the call in a message"
+_NO_GRAMMAR = "is not supported yet; ask for the format in the prompt"
+
+_BOTH: dict[str, tuple[Asks, str]] = {
+    "logits_processors": (_always, _NO_CODE),
+    "prompt_embeds": (_always, _NO_CODE),
+    "best_of": (_always, "is not supported; use n and choose among the answers"),
+    "use_beam_search": (_truthy, "is not supported; use n with a temperature"),
+    "length_penalty": (_unless(1, 1.0), "only has a meaning with beam search, which is not served"),
+    "logprob_token_ids": (_always, "is not supported; use logprobs"),
+    "truncate_prompt_tokens": (_always, "is not supported; shorten the prompt before sending it"),
+    "truncation_side": (_unless("left"), "is not supported; shorten the prompt before sending it"),
+    "repetition_detection": (_always, "is not supported; use repetition_penalty"),
+    "thinking_token_budget": (_always, "needs a reasoning parser, which this model has not"),
+    "stream_interval": (_unless(1), "is not supported; tokens are sent as they come"),
+    "priority": (_unless(0), "must be 0: this deployment schedules in order of arrival"),
+    "return_token_ids": (_truthy, "is not supported; POST the text to /tokenize"),
+    "return_tokens_as_token_ids": (_truthy, "is not supported; POST the text to /tokenize"),
+    "structured_outputs": (_truthy, _NO_GRAMMAR),
+    "guided_json": (_always, _NO_GRAMMAR),
+    "guided_regex": (_always, _NO_GRAMMAR),
+    "guided_choice": (_always, _NO_GRAMMAR),
+    "guided_grammar": (_always, _NO_GRAMMAR),
+    "response_format": (_unless({"type": "text"}), _NO_GRAMMAR),
+    "detokenize": (_unless(True), "must be true: answers are text"),
+}
+COMPLETIONS: dict[str, tuple[Asks, str]] = {
+    **_BOTH,
+    "suffix": (_unless(""), "needs a model that fills in the middle"),
+}
+CHAT: dict[str, tuple[Asks, str]] = {
+    **_BOTH,
+    "chat_template": (_always, "is not accepted: the model's own template is used"),
+    "tools": (_truthy, _NO_TOOLS),
+    "tool_choice": (_unless("none", "auto"), _NO_TOOLS),
+    "functions": (_truthy, _NO_TOOLS),
+    "function_call": (_unless("none", "auto"), _NO_TOOLS),
+    "documents": (_truthy, "is not supported; put the text into a message"),
+    "echo": (_truthy, "is not supported for chat"),
+    "modalities": (_unless(["text"]), "must be ['text']"),
+    "audio": (_always, "is not supported: answers are text"),
+    "prediction": (_always, "is not supported"),
+    "web_search_options": (_always, "is not supported"),
+    "mm_processor_kwargs": (_truthy, "needs a model that takes images or audio"),
+    "media_io_kwargs": (_truthy, "needs a model that takes images or audio"),
+}
+
+
+def refuse_unsupported(raw: dict[str, Any], table: dict[str, tuple[Asks, str]]) -> None:
+    """Raise `InvalidRequest` for the first field that asks for what we do not do."""
+    for name in raw.keys() & table.keys():
+        asks, advice = table[name]
+        if raw[name] is not None and asks(raw[name]):
+            raise InvalidRequest(f"'{name}' {advice}.", param=name)

@@ -1,0 +1,225 @@
+"""Writes to keys and owners: each audited, each visible to admission at once.
+
+A change commits with `epoch + 1`; then the epoch goes to Redis, where admission compares it. When
+Redis cannot be reached the row stays `unpublished()` and `epochs_publish` tries again: until
+then no request is admitted anyway, because admission itself needs Redis.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import redis
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from apps.api import keyformat
+from apps.api.models import ApiKey, AuditEvent, Owner, Scope
+from apps.api.selectors import pepper
+from engine import redis_keys, scripts
+from engine.errors import InvalidRequest, NotFound
+from inference_site.redis import redis_url
+
+log = logging.getLogger(__name__)
+
+MAX_GRACE_HOURS = 72
+EDITABLE = frozenset(
+    {"name", "scopes", "allowed_models", "rpm", "tpm", "parallel", "budget_tokens", "expires_at"}
+)
+LIMITS = ("rpm", "tpm", "parallel", "budget_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked for a change: a user name, `key:<public id>` or `system`."""
+
+    name: str = "system"
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """Limits of a key; None means none."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+    budget_tokens: int | None = None
+
+
+def audit_record(*, actor: Actor, action: str, subject: str, **detail: Any) -> AuditEvent:
+    return AuditEvent.objects.create(
+        actor=actor.name, address=actor.address, action=action, subject=subject, detail=detail
+    )
+
+
+def owner_get_or_create(*, name: str, kind: str = Owner.Kind.PERSON) -> Owner:
+    return Owner.objects.get_or_create(name=name, defaults={"kind": kind})[0]
+
+
+@transaction.atomic
+def key_create(
+    *,
+    owner: Owner,
+    name: str,
+    scopes: Sequence[str] = (Scope.INFERENCE,),
+    allowed_models: Sequence[str] = (),
+    limits: KeyLimits = KeyLimits(),
+    expires_at: datetime | None = None,
+    actor: Actor = Actor(),
+    text: str | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key; the second value is its text, shown once. `text` imports a given key.
+
+    Raises `InvalidRequest` for an unknown scope, a bad limit or a text of the wrong form.
+    """
+    new = keyformat.generate() if text is None else _imported(text)
+    changes = {"scopes": list(scopes), "allowed_models": list(allowed_models)}
+    changes |= {limit: getattr(limits, limit) for limit in LIMITS}
+    _check(changes | {"name": name})
+    key = ApiKey.objects.create(
+        public_id=new.public_id,
+        digest=keyformat.digest(new.text, pepper()),
+        hint=new.text[-4:],
+        owner=owner,
+        name=name,
+        expires_at=expires_at,
+        **changes,
+    )
+    audit_record(actor=actor, action="key.create", subject=key.public_id, name=name, **changes)
+    return key, new.text
+
+
+@transaction.atomic
+def key_edit(*, key: ApiKey, actor: Actor = Actor(), **changes: Any) -> ApiKey:
+    """Change any field but the secret. Raises `InvalidRequest` for a bad value."""
+    if unknown := set(changes) - EDITABLE:
+        name = sorted(unknown)[0]
+        raise InvalidRequest(f"'{name}' cannot be changed.", param=name)
+    _check(changes)
+    before = {name: _plain(getattr(key, name)) for name in changes}
+    _key_write(key, changes)
+    after = {name: _plain(value) for name, value in changes.items()}
+    audit_record(actor=actor, action="key.edit", subject=key.public_id, before=before, after=after)
+    return key
+
+
+@transaction.atomic
+def key_revoke(*, key: ApiKey, actor: Actor = Actor()) -> ApiKey:
+    """End a key now. Its running streams are cut within seconds. Revoking twice changes nothing."""
+    if key.revoked_at is None:
+        _key_write(key, {"revoked_at": timezone.now()})
+        audit_record(actor=actor, action="key.revoke", subject=key.public_id)
+    return key
+
+
+@transaction.atomic
+def key_rotate(
+    *, key: ApiKey, grace_hours: float = 0, actor: Actor = Actor()
+) -> tuple[ApiKey, str]:
+    """Give the key a successor with the same rights; the old one ends after 0 to 72 hours."""
+    if not 0 <= grace_hours <= MAX_GRACE_HOURS:
+        raise InvalidRequest(
+            f"'grace_hours' is {grace_hours}; it must be between 0 and {MAX_GRACE_HOURS}.",
+            param="grace_hours",
+        )
+    if not key.usable or key.successor_id is not None:
+        raise InvalidRequest("This key has ended or was rotated before; rotate its successor.")
+    limits = KeyLimits(**{limit: getattr(key, limit) for limit in LIMITS})
+    successor, text = key_create(
+        owner=key.owner,
+        name=key.name,
+        scopes=key.scopes,
+        allowed_models=key.allowed_models,
+        limits=limits,
+        expires_at=key.expires_at,
+        actor=actor,
+    )
+    ends = timezone.now() + timedelta(hours=grace_hours)
+    ends = min(ends, key.expires_at) if key.expires_at else ends
+    _key_write(key, {"successor": successor, "expires_at": ends})
+    audit_record(actor=actor, action="key.rotate", subject=key.public_id, to=successor.public_id)
+    return successor, text
+
+
+@transaction.atomic
+def owner_set_active(*, owner: Owner, active: bool, actor: Actor = Actor()) -> Owner:
+    """Suspend or readmit all keys of an owner."""
+    owner.active = active
+    owner.save(update_fields=["active"])
+    owner.keys.update(epoch=F("epoch") + 1)
+    audit_record(actor=actor, action="owner.active", subject=owner.name, active=active)
+    transaction.on_commit(partial(epochs_publish, owner_id=owner.pk))
+    return owner
+
+
+def keys_used(*, seen: dict[str, datetime]) -> None:
+    """Note when keys were last used (public id → time)."""
+    for public_id, at in seen.items():
+        ApiKey.objects.filter(public_id=public_id).update(last_used_at=at)
+
+
+def epochs_publish(**only: Any) -> int:
+    """Tell admission of changed keys. Returns how many; 0 when Redis is away (tried again later)."""
+    keys = list(
+        ApiKey.objects.unpublished().filter(**only).values_list("public_id", "epoch")[:1000]
+    )
+    if not keys:
+        return 0
+    try:
+        with redis.Redis.from_url(redis_url(), socket_timeout=2) as client:
+            flat = [part for pair in keys for part in pair]
+            scripts.run(
+                client, scripts.Call(scripts.script("raise_epochs"), (redis_keys.KEYS_EPOCH,), flat)
+            )
+    except redis.RedisError as error:
+        log.warning("key_epochs_unpublished", extra={"cause": type(error).__name__})
+        return 0
+    for public_id, epoch in keys:
+        # Only up to the epoch that was sent: a later change stays in the outbox.
+        ApiKey.objects.filter(public_id=public_id, published_epoch__lt=epoch).update(
+            published_epoch=epoch
+        )
+    return len(keys)
+
+
+def _key_write(key: ApiKey, changes: dict[str, Any]) -> None:
+    """Write the fields with a new epoch, and publish it once the transaction is committed."""
+    moved = ApiKey.objects.filter(pk=key.pk).update(**changes, epoch=F("epoch") + 1)
+    if moved != 1:
+        raise NotFound("No such key.")
+    key.refresh_from_db()
+    transaction.on_commit(partial(epochs_publish, pk=key.pk))
+
+
+def _imported(text: str) -> keyformat.NewKey:
+    public_id = keyformat.public_id_of(text)
+    if public_id is None:
+        raise InvalidRequest(
+            "This is not a Pagoda key: the form is pgd_<8>_<43 characters and a checksum>."
+        )
+    return keyformat.NewKey(public_id, text)
+
+
+def _check(changes: dict[str, Any]) -> None:
+    """Raise `InvalidRequest` for the first field that cannot be stored."""
+    if "name" in changes and not 1 <= len(str(changes["name"]).strip()) <= 128:
+        raise InvalidRequest("'name' must have 1 to 128 characters.", param="name")
+    for scope in changes.get("scopes", ()):
+        if scope not in Scope.values:
+            known = ", ".join(Scope.values)
+            raise InvalidRequest(f"'scopes' holds {scope!r}; known are {known}.", param="scopes")
+    for limit in LIMITS:
+        value = changes.get(limit)
+        if value is not None and not (type(value) is int and 1 <= value <= 10**15):
+            raise InvalidRequest(f"'{limit}' must be a whole number above 0, or null.", param=limit)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

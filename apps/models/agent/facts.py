@@ -1,0 +1,44 @@
+"""What a ready engine tells us about its model, for the web processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engine.messages import EngineBeat
+
+SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+
+def facts_of(path: str, beat: EngineBeat, *, generation_config: str = "auto") -> dict[str, Any]:
+    """Fields of `ServedModel` that depend on checkpoint and engine."""
+    folder = Path(path)
+    config = _json(folder / "config.json")
+    text_config = config.get("text_config", config)
+    vocab_size = text_config.get("vocab_size", config.get("vocab_size", 0))
+    return {
+        "path": path,
+        "max_model_len": beat.max_model_len,
+        "vocab_size": int(vocab_size),
+        "kv_tokens": beat.kv_tokens,
+        "default_params": {} if generation_config == "none" else default_params(folder),
+    }
+
+
+def default_params(folder: Path) -> dict[str, float | int]:
+    """Sampling defaults of `generation_config.json`; greedy checkpoints leave temperature out."""
+    config = _json(folder / "generation_config.json")
+    return {
+        name: config[name]
+        for name in SAMPLING_NAMES
+        if isinstance(config.get(name), int | float) and not isinstance(config[name], bool)
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found

@@ -1,0 +1,39 @@
+"""`manage.py agent`: runs the engines of this host."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from apps.models.agent.loop import Agent, AgentSettings
+from apps.models.agent.run import run
+from inference_site.config import internal_settings
+from inference_site.redis import redis_url
+
+
+class Command(BaseCommand):
+    """Starts and stops engines until actual state equals desired state."""
+
+    help = "Run the agent of this host: it starts, watches and stops the engines."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        url = redis_url()
+        agent = Agent(
+            settings=AgentSettings(
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                redis_url=url,
+                log_folder=settings.PAGODA.home / "logs",
+                engine_module=internal_settings().engine_command,
+                drain_s=settings.PAGODA.shutdown_timeout,
+            ),
+            client=redis.Redis.from_url(url, socket_connect_timeout=2),
+            clock=time.monotonic,
+        )
+        run(agent)

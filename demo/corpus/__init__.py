@@ -1,0 +1,1 @@
+"""Seeded grammar generator of the demo model's training and held-out conversations."""

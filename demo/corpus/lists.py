@@ -1,0 +1,158 @@
+"""Sorting, reversing and counting of words and numbers, and small picks from a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from demo.corpus import words
+from demo.corpus.core import Split, Turn, as_typed, fits, join_words, pick, spin
+
+_POOLS = (words.ANIMALS, words.FOODS, words.THINGS, words.NATURE, words.QUALITIES, words.ACTIONS, words.JOBS)
+_ASKS: dict[str, tuple[str, ...]] = {
+    "sort": (
+        "[Sort|Order|Arrange] [these|the following|the] words [alphabetically|in alphabetical order|from A to Z][:|:|: ]<l>",
+        "[Put|Bring|List|Write] [these|the following] words in [alphabetical|ABC|dictionary] order: <l>",
+        "[Sort|Alphabetize|Order] [this list|this|alphabetically|A to Z]: <l>",
+        "[What is|Give me] the alphabetical order of <l>?",
+        "[Can|Could] you [sort|order|put] <l> [alphabetically|in alphabetical order|from A to Z]?",
+        "I [need|want] these [words|items] [sorted|in alphabetical order]: <l>",
+        "<l> - [sort|order] [these|them] [alphabetically|from A to Z].",
+    ),
+    "sort_desc": (
+        "[Sort|Order|Arrange] [these|the following|the] words [in reverse alphabetical order|from Z to A]: <l>",
+        "[Put|Write] these words in [reverse alphabetical order|order from Z to A]: <l>",
+    ),
+    "reverse": (
+        "[Reverse|Turn around|Flip] [the order of |][these words|this list|the words|the list]: <l>",
+        "[Write|Say|List|Repeat|Give] [these words|this list|the words] [backwards|in reverse order|in reverse|in the opposite order|from last to first]: <l>",
+        "What is <l> in reverse order?",
+        "[Can|Could] you [reverse|flip] [this list|these words|the list] [for me|]: <l>",
+        "[Put|List] <l> in [the reverse|reverse|the opposite] order.",
+        "Start with the last word and end with the first: <l>",
+    ),
+    "count": (
+        "[How many words are|Count the words] [in this list|here|there]: <l>",
+        "[How many|Count the] [items|words|entries|things] [are in|are on|in] [this|the following|the] list[|?]: <l>",
+        "Count [these words|the words|these items|these]: <l>",
+        "How many [words|items] do you [see|count] [here|]: <l>",
+        "How long is this list: <l>",
+        "[Tell me|Say] how many words [there are|I wrote]: <l>",
+        "What is the number of [words|items] in <l>?",
+    ),
+    "first": ("What is the first [word|item] [in|of] [this list|these words|the list]: <l>", "[Give me|Name] the first [word|item] of: <l>"),
+    "last": ("What is the last [word|item] [in|of] [this list|these words|the list]: <l>", "[Give me|Name] the last [word|item] of: <l>"),
+}  # fmt: skip
+_NUMBER_ASKS: dict[str, tuple[str, ...]] = {
+    "up": (
+        "[Sort|Order|Arrange] [these|the following|the] numbers [from small to large|from smallest to largest|from low to high|in ascending order|]: <l>",
+        "[Put|Write|List] [these|the following] numbers in [ascending|increasing|numerical|rising] order: <l>",
+        "[Can|Could] you [sort|order] <l> [from smallest to largest|in ascending order|]?",
+        "Sort <l>.",
+    ),
+    "down": (
+        "[Sort|Order|Arrange] [these|the following|the] numbers [from large to small|from largest to smallest|from high to low|in descending order]: <l>",
+        "[Put|Write|List] [these|the following] numbers in [descending|decreasing|falling] order: <l>",
+    ),
+    "max": ("[What is|Which is|Find|Tell me] the [largest|biggest|highest|greatest] [number|value|of these numbers][?|:| in this list:] <l>",
+            "[Which|What] number is the [largest|biggest|highest]: <l>", "Which of these is the [largest|biggest]: <l>"),
+    "min": ("[What is|Which is|Find|Tell me] the [smallest|lowest|least] [number|value|of these numbers][?|:| in this list:] <l>",
+            "[Which|What] number is the [smallest|lowest]: <l>", "Which of these is the smallest: <l>"),
+}  # fmt: skip
+_ORDER: dict[str, Callable[[list[str]], list[str]]] = {
+    "sort": sorted,
+    "sort_desc": lambda items: sorted(items, reverse=True),
+    "reverse": lambda items: items[::-1],
+}
+
+
+def _written(rng: Random, items: list[str]) -> str:
+    """The items as a user writes them."""
+    draw = rng.random()
+    if draw < 0.6:
+        return ", ".join(items)
+    if draw < 0.75:
+        return join_words(items)
+    if draw < 0.85:
+        return " ".join(items)
+    return ("\n" + "\n".join(f"- {item}" for item in items)) if draw < 0.95 else "; ".join(items)
+
+
+def _drawn_words(rng: Random, split: Split, count: int) -> list[str]:
+    """Distinct words whose set is a key on the wanted side."""
+    pool = rng.choice(_POOLS) if rng.random() < 0.5 else words.ALL
+    while True:
+        items = rng.sample(pool, count)
+        if fits("words:" + ",".join(sorted(items)), split):
+            return items
+
+
+def _ask(rng: Random, patterns: tuple[str, ...], listed: str) -> str:
+    """The question; a bulleted list always closes it."""
+    if listed.startswith("\n"):
+        patterns = tuple(p for p in patterns if p.endswith(": <l>") or p.endswith("]<l>")) or (patterns[0],)
+        return pick(rng, patterns).replace(": <l>", ":<l>").replace("<l>", listed)
+    return as_typed(rng, pick(rng, patterns, l=listed))
+
+
+def _word_turn(rng: Random, split: Split) -> Turn:
+    op = rng.choices(("sort", "reverse", "count", "sort_desc", "first", "last"), (8, 5, 5, 1, 0.6, 0.6))[0]
+    items = _drawn_words(rng, split, rng.randint(2, 12) if op == "count" else rng.randint(3, 7))
+    question = _ask(rng, _ASKS[op], _written(rng, items))
+    if op == "count":
+        count = len(items)
+        reply = f"There are {count} words."
+        expect = {"kind": "number", "value": count}
+        think = " ".join(f"{n} {item}" for n, item in enumerate(items, 1)) + f". So {count}."
+        return Turn(user=question, reply=reply, short=f"{count}.", value=count, expect=expect, think=think)
+    if op in ("first", "last"):
+        word = items[0] if op == "first" else items[-1]
+        think = f"The list is {', '.join(items)}. The {op} one is {word}."
+        expect = {"kind": "words", "value": [word]}
+        return Turn(user=question, reply=word, short=f"{word}.", value=word, expect=expect, think=think)
+    ordered = _ORDER[op](items)
+    listed = ", ".join(ordered)
+    how = "backwards" if op == "reverse" else "by first letters"
+    think = f"The words are {', '.join(items)}. I go through them {how}: {listed}."
+    expect = {"kind": "words", "value": ordered}
+    return Turn(user=question, reply=listed, short=f"{listed}.", value=ordered, expect=expect, think=think)
+
+
+def _number_turn(rng: Random, split: Split) -> Turn:
+    op = rng.choices(("up", "down", "max", "min"), (4, 2, 2, 2))[0]
+    top = rng.choice((20, 99, 99, 999))
+    while True:
+        numbers = rng.sample(range(top + 1), rng.randint(3, 7))
+        if fits("numbers:" + ",".join(map(str, sorted(numbers))), split):
+            break
+    listed = _written(rng, [str(n) for n in numbers])
+    question = _ask(rng, _NUMBER_ASKS[op], listed)
+    if op in ("max", "min"):
+        best = max(numbers) if op == "max" else min(numbers)
+        kind = "largest" if op == "max" else "smallest"
+        think = f"The numbers are {', '.join(map(str, numbers))}. The {kind} is {best}."
+        return Turn(
+            user=question, reply=f"The {kind} number is {best}.", short=f"{best}.", value=best,
+            expect={"kind": "number", "value": best}, think=think,
+        )  # fmt: skip
+    ordered = sorted(numbers, reverse=op == "down")
+    reply = ", ".join(map(str, ordered))
+    think = f"I start with the {'largest' if op == 'down' else 'smallest'} and go on: {reply}."
+    expect = {"kind": "words", "value": [str(n) for n in ordered]}
+    return Turn(user=question, reply=reply, short=f"{reply}.", value=ordered, expect=expect, think=think)
+
+
+def make(rng: Random, split: Split) -> Turn:
+    """One list task: words mostly, numbers in one case of five."""
+    return _number_turn(rng, split) if rng.random() < 0.2 else _word_turn(rng, split)
+
+
+def make_echo(rng: Random, split: Split) -> Turn:
+    """A request to repeat words exactly."""
+    text = " ".join(_drawn_words(rng, split, rng.randint(1, 6)))
+    if rng.random() < 0.4:
+        text = text.capitalize() + rng.choice(".!")
+    ask = "[Repeat after me|Say|Please repeat|Repeat this|Repeat exactly|Echo|Say exactly this|Write]: <t>"
+    question = spin(rng, ask, t=f'"{text}"' if rng.random() < 0.3 else text)
+    expect = {"kind": "exact", "value": text}
+    return Turn(user=question, reply=text, short=text, value=text, expect=expect, think=f"I repeat: {text}")

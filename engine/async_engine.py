@@ -1,0 +1,154 @@
+"""The engine for asyncio programs: a step loop in a thread, one async iterator per request."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, Self
+from uuid import uuid4
+
+import msgspec
+
+from engine.core import EngineCore
+from engine.errors import EngineStartError, InternalError, InvalidRequest
+from engine.messages import Delta, EventKind, Finish, QueueBody
+from engine.offline_options import config_from
+from engine.output_builder import OutputBuilder
+from engine.outputs import RequestOutput
+from engine.prompts import Prompt, tokenise
+from engine.sampling_defaults import sampling_defaults
+from engine.sampling_params import SamplingParams
+
+_Inbox = asyncio.Queue[Delta | None]  # None: the step loop is gone
+
+
+class AsyncLLMEngine:
+    """Call from one event loop. The step loop sleeps on an event while there is no work."""
+
+    core: EngineCore
+    _defaults: SamplingParams
+    _loop: asyncio.AbstractEventLoop | None
+
+    def __init__(self, model: str, **options: Any) -> None:
+        config = config_from(model, options)
+        from engine.runner.build import build_core  # the first import of torch
+
+        self._open(build_core(config, lambda phase, done, total: None))
+
+    @classmethod
+    def from_core(cls, core: EngineCore) -> Self:
+        """Use an engine that exists already; it belongs to this object from now on."""
+        engine = cls.__new__(cls)
+        engine._open(core)
+        return engine
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        sampling_params: SamplingParams | None = None,
+        request_id: str | None = None,
+        *,
+        priority: int = 0,
+    ) -> AsyncIterator[RequestOutput]:
+        """Yield the growing output (the same object) after each step; the last one is finished.
+
+        Leaving the iteration early aborts the request. Raises the refusal of a bad request.
+        """
+        self.check_health()
+        rid = uuid4().hex if request_id is None else request_id
+        params = sampling_params or self._defaults
+        found = await asyncio.to_thread(tokenise, prompt, self.core.tokenizer)
+        if rid in self._inboxes:
+            raise InvalidRequest(f"Request id {rid!r} is in use.", param="request_id")
+        output = RequestOutput(rid, found.text, found.token_ids)
+        builder = OutputBuilder(output, params, self.core.tokenizer)
+        inbox = self._inboxes[rid] = _Inbox()
+        self._loop = asyncio.get_running_loop()
+        body = QueueBody(
+            rid=rid,
+            attempt=1,
+            web="",
+            model=self.core.config.model,
+            prompts=[found.token_ids],
+            params=msgspec.structs.replace(params),
+            priority=priority,
+            deadline_ms=0,
+        )
+        self._post(partial(self.core.submit, body))
+        try:
+            while not output.finished:
+                delta = await inbox.get()
+                if delta is None:
+                    raise InternalError(f"The engine stopped during request {rid}.")
+                builder.add(delta)
+                if delta.kind is not EventKind.STARTED:
+                    yield output
+        finally:
+            self._inboxes.pop(rid, None)
+            if not output.finished:
+                self.abort_nowait(rid)
+
+    async def abort(self, request_id: str) -> None:
+        """End a request; its iterator yields once more, with finish reason `abort`."""
+        self.abort_nowait(request_id)
+
+    def abort_nowait(self, request_id: str) -> None:
+        self._post(partial(self.core.cancel, request_id, Finish.CANCELLED))
+
+    def check_health(self) -> None:
+        """Raises `EngineStartError` once the step loop has stopped."""
+        if not self._thread.is_alive():
+            raise EngineStartError("The engine has stopped.", "Make a new AsyncLLMEngine.")
+
+    def shutdown(self) -> None:
+        """Stop the loop, end open iterators with an error, free the model. Safe to call twice."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def _open(self, core: EngineCore) -> None:
+        self.core = core
+        self._inboxes: dict[str, _Inbox] = {}
+        self._loop = None
+        self._defaults = sampling_defaults(core.config.model, core.config.generation_config)
+        self._orders: deque[Callable[[], None]] = deque()  # appended here, taken by the thread
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine-steps", daemon=True)
+        self._thread.start()
+
+    def _post(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._wake.set()
+
+    def _run(self) -> None:
+        """The thread: orders, then a step, until told to stop or the runner gives up."""
+        try:
+            while not self._stopping:
+                while self._orders:
+                    self._orders.popleft()()
+                if self.core.has_work():
+                    self._tell(self._deliver, self.core.step())
+                else:
+                    self._wake.wait()
+                    self._wake.clear()
+        finally:
+            self.core.close()
+            self._tell(self._deliver_end)
+
+    def _tell(self, report: Callable[..., None], *args: Any) -> None:
+        """One hand-over to the event loop per step."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(report, *args)
+
+    def _deliver(self, deltas: list[Delta]) -> None:
+        for delta in deltas:
+            if (inbox := self._inboxes.get(delta.rid)) is not None:
+                inbox.put_nowait(delta)
+
+    def _deliver_end(self) -> None:
+        for inbox in self._inboxes.values():
+            inbox.put_nowait(None)

@@ -1,0 +1,462 @@
+"""What a web process needs to generate text: admit a request, read its tokens, leave early.
+
+    async with client.submit(admission) as stream:      # RateLimited, Overloaded, StaleSnapshot, …
+        await stream.started()                           # an engine has it, or the refusal
+        async for delta in stream: ...                   # DELTA …, then END with counts
+
+One reader task owns the connection frames come in on; request tasks never touch Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from engine import redis_keys, scripts, streams
+from engine.errors import InvalidRequest, Overloaded, PagodaError, QuotaExceeded, RateLimited
+from engine.messages import (
+    Bill,
+    Control,
+    ControlKind,
+    Finish,
+    Frame,
+    QueueBody,
+    WebBeat,
+    WireMismatch,
+    pack,
+    unpack,
+)
+from engine.request_stream import RequestStream
+from engine.script_queue import RedisAway, ScriptQueue
+from engine.settings import setting
+
+__all__ = [
+    "Admission",
+    "ClientSettings",
+    "EngineClient",
+    "LimitLeft",
+    "LimitRule",
+    "RequestStream",
+    "StaleSnapshot",
+    "new_rid",
+]
+log = structlog.get_logger()
+BEAT_TTL_MS = 3000
+TICK_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Time limits and bounds of admission."""
+
+    queue_wait_s: float = setting(
+        30.0, "a request waits this long for an engine, then 503", low=0.1, high=600
+    )
+    deadline_s: float = setting(600.0, "longest life of a request", low=1, high=86400)
+    queue_entries: int = setting(
+        8192, "requests that may be open per model and lane", low=1, high=1_000_000
+    )
+    queue_bytes: int = setting(268_435_456, "bytes that may wait per model and lane", low=65_536)
+    usage_entries: int = setting(
+        1_000_000, "ended requests that may wait for the database, then 503", low=100
+    )
+    redis_outage_s: float = setting(
+        5.0, "open requests survive a Redis outage of this length", low=0.5, high=60
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRule:
+    """kind: rpm, tpm, slots or budget (tokens); subject: key:<public id> or owner:<id>."""
+
+    kind: str
+    subject: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitLeft:
+    """What is left of a rule after this request was admitted."""
+
+    rule: LimitRule
+    remaining: int
+    reset_s: float  # until the limit is whole again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """One request as admission sees it.
+
+    `submit` sends a copy of `body` with attempt, web and clocks filled in; a `deadline_ms` above 0
+    counts as milliseconds from now. `key_epoch` must not be older than `pgd:keys:epoch` has for
+    the key and for "*"; `catalog_epoch` not older than `pgd:catalog:epoch`.
+    """
+
+    body: QueueBody
+    lane: str
+    key_id: str
+    key_epoch: int
+    catalog_epoch: int
+    rules: tuple[LimitRule, ...]
+    reserve_tokens: int
+    bill: Bill
+
+
+class StaleSnapshot(Exception):
+    """The key or the catalog changed since it was read: reload `kind` once and submit again."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"The snapshot of the {kind} is stale.")
+        self.kind = kind  # "key" or "catalog"
+
+
+def new_rid() -> str:
+    """A UUIDv7: sortable by time, unique for ever."""
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(76)
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass(slots=True)
+class _State:
+    """What the beat learns about Redis."""
+
+    epoch: str = ""
+    clock_offset_ms: float = field(
+        default_factory=lambda: time.time() * 1e3 - time.monotonic() * 1e3
+    )
+    seen_at: float = 0.0  # monotonic, last good beat
+    down_since: float | None = None
+
+
+class EngineClient:
+    """The transport's end in one web process. Create, `start()`, share, `close()`."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        web_id: str | None = None,
+        settings: ClientSettings = ClientSettings(),
+        on_epoch_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_epoch_change` is called when Redis lost its data: drop every snapshot then."""
+        self.web_id = web_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.settings = settings
+        self.draining = False
+        self.keys_epoch_seen = 0
+        self._on_epoch_change = on_epoch_change
+        self._state = _State()
+        self._streams: dict[str, RequestStream] = {}
+        self._ends: deque[float] = deque(maxlen=256)
+        self._redis = [_connect(redis_url) for _ in range(3)]
+        self._scripts = ScriptQueue(self._redis[0], self._note_error)
+        self._last_id = "0-0"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._logged_at = 0.0
+
+    @property
+    def open_requests(self) -> int:
+        return len(self._streams)
+
+    @property
+    def ready(self) -> bool:
+        """Redis answered lately and this process is not draining."""
+        return not self.draining and time.monotonic() - self._state.seen_at < BEAT_TTL_MS / 1e3
+
+    async def start(self) -> None:
+        """Announce this process. Redis may be away: requests get 503 until it is there."""
+        self._scripts.start()
+        await self._beat_once()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._read(), name="frames"),
+            loop.create_task(self._beat(), name="web-beat"),
+            loop.create_task(self._tick(), name="queue-waits"),
+        ]
+
+    async def close(self) -> None:
+        """Abort what is open, say goodbye, close the connections."""
+        self.draining = True
+        for stream in list(self._streams.values()):
+            self._leave(stream)
+        await self._scripts.close(flush_s=2.0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+            await self._redis[2].delete(
+                redis_keys.web_beat(self.web_id), redis_keys.reply(self.web_id)
+            )
+        for client in self._redis:
+            with contextlib.suppress(RedisError, OSError):
+                await client.aclose()
+
+    @asynccontextmanager
+    async def submit(self, admission: Admission) -> AsyncIterator[RequestStream]:
+        """Admit and enqueue; leaving the block before the end aborts in the engine.
+
+        Raises `RateLimited`, `QuotaExceeded`, `InvalidRequest` (max_tokens over a whole limit),
+        `Overloaded` (queue full, draining, Redis away) and `StaleSnapshot`.
+        """
+        if self.draining:
+            raise Overloaded("This server is shutting down.", param="draining", retry_after_s=1)
+        stream = self._open(admission)
+        try:
+            stream.limits_left = await self._admit(admission, stream)
+            yield stream
+        finally:
+            self._leave(stream)
+
+    # Admission
+
+    def _open(self, admission: Admission) -> RequestStream:
+        now = self._now_ms()
+        life_ms = admission.body.deadline_ms or int(self.settings.deadline_s * 1000)
+        body = msgspec.structs.replace(
+            admission.body,
+            attempt=1,
+            web=self.web_id,
+            admitted_ms=now,
+            deadline_ms=now + life_ms,
+        )
+        stream = RequestStream(
+            body,
+            admission.bill,
+            post=self._scripts.post,
+            wait_until=time.monotonic() + self.settings.queue_wait_s,
+            wait_s=self.settings.queue_wait_s,
+            dead_at=time.monotonic() + life_ms / 1000 + 5,
+            patience_s=self.settings.redis_outage_s,
+        )
+        self._streams[body.rid] = stream
+        return stream
+
+    async def _admit(self, admission: Admission, stream: RequestStream) -> tuple[LimitLeft, ...]:
+        body, rules = stream.body, admission.rules
+        queue = redis_keys.queue(body.model, admission.lane)
+        args = scripts.AdmitArgs(
+            rid=body.rid,
+            attempt=body.attempt,
+            web=self.web_id,
+            key_id=admission.key_id,
+            key_epoch=admission.key_epoch,
+            catalog_epoch=admission.catalog_epoch,
+            epoch=self._state.epoch,
+            rules=[(r.kind, *scripts.rule_keys(r.kind, r.subject), r.limit) for r in rules],
+            reserve=admission.reserve_tokens,
+            deadline=body.deadline_ms,
+            queue_entries=self.settings.queue_entries,
+            queue_bytes=self.settings.queue_bytes,
+            usage_entries=self.settings.usage_entries,
+        )
+        call = scripts.admit(args, queue, body, admission.bill)
+        try:
+            reply = await self._scripts.post(call, patience_s=self.settings.redis_outage_s)
+        except RedisAway:
+            raise _away() from None
+        verdict, *figures = reply
+        verdict = scripts.text(verdict)
+        if verdict == "OK":
+            stream.admitted = True
+            left = figures[2:]
+            return tuple(
+                LimitLeft(rule=rule, remaining=left[2 * i], reset_s=left[2 * i + 1] / 1000)
+                for i, rule in enumerate(rules)
+            )
+        stream.refused = True
+        if verdict == "STALE":
+            kind = scripts.text(figures[0])
+            if kind == "epoch":  # Redis lost its data: learn the new epoch, then read the key again
+                await self._beat_once()
+            raise StaleSnapshot("catalog" if kind == "catalog" else "key")
+        if verdict == "BUSY":
+            raise self._busy(scripts.text(figures[0]))
+        raise _refusal(verdict, rules[figures[0] - 1], admission.reserve_tokens, figures[1:])
+
+    def _busy(self, reason: str) -> Overloaded:
+        what = {
+            "queue": "The queue of this model is full.",
+            "usage": "The accounting backlog is full.",
+        }[reason]
+        return Overloaded(f"{what} Try again later.", param=reason, retry_after_s=self._drain_s())
+
+    def _drain_s(self) -> float:
+        """Seconds until a place gets free, from the ends this process saw in the last minute."""
+        recent = [at for at in self._ends if at > time.monotonic() - 60]
+        if len(recent) < 2:
+            return 5.0
+        return max(1.0, min(60.0, (recent[-1] - recent[0]) / (len(recent) - 1)))
+
+    def _leave(self, stream: RequestStream) -> None:
+        if self._streams.pop(stream.rid, None) is None:
+            return
+        if stream.ended:
+            self._ends.append(time.monotonic())
+        elif not stream.refused:
+            self._scripts.post(self._cancel(stream, Finish.CANCELLED, ""))
+        stream.closed = True
+
+    def _cancel(self, stream: RequestStream, finish: Finish, error: str) -> scripts.Call:
+        control = Control(kind=ControlKind.ABORT, rid=stream.rid, attempt=stream.attempt)
+        return scripts.cancel(stream.rid, control, finish, error)
+
+    # Frames
+
+    async def _read(self) -> None:
+        """Own the reply stream: every frame goes to its request, in order."""
+        key = redis_keys.reply(self.web_id)
+        client = self._redis[1]
+        while True:
+            try:
+                reply = await client.xread({key: self._last_id}, count=256, block=1000)
+            except (TimeoutError, RedisError, OSError) as error:
+                self._note_error(error)
+                await asyncio.sleep(self._outage())
+                continue
+            self._state.down_since = None
+            for entry_id, fields in streams.by_stream(reply).get(key, []):
+                self._last_id = entry_id
+                self._deliver(fields)
+
+    def _deliver(self, fields: streams.Fields) -> None:
+        try:
+            frame = unpack(Frame, fields.get(b"f", b""))
+        except WireMismatch as error:
+            log.error("frame_refused", cause=str(error))
+            return
+        for delta in frame.deltas:
+            if (stream := self._streams.get(delta.rid)) is not None:
+                stream.push(delta, frame.engine)
+
+    def _outage(self) -> float:
+        """Count how long Redis is away; past the limit every open request ends with an error."""
+        now = time.monotonic()
+        state = self._state
+        if state.down_since is None:
+            state.down_since = now
+        if now - state.down_since > self.settings.redis_outage_s:
+            self._fail_all(_away)
+        return min(0.5, 0.02 + (now - state.down_since) / 4)
+
+    def _fail_all(self, error: Callable[[], PagodaError]) -> None:
+        for stream in self._streams.values():
+            if not stream.ended:
+                stream.fail(error())
+
+    # Beat
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            await self._beat_once()
+
+    async def _beat_once(self) -> None:
+        """Heartbeat, Redis' clock, the data epoch, and the frames nobody needs any more."""
+        reply_key = redis_keys.reply(self.web_id)
+        beat = WebBeat(
+            web=self.web_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            open_requests=len(self._streams),
+            draining=self.draining,
+            keys_epoch_seen=self.keys_epoch_seen,
+        )
+        pipeline = self._redis[2].pipeline(transaction=False)
+        pipeline.set(redis_keys.web_beat(self.web_id), pack(beat), px=BEAT_TTL_MS)
+        pipeline.xtrim(reply_key, minid=self._last_id, approximate=False)
+        pipeline.expire(reply_key, 60)
+        pipeline.time()
+        pipeline.set(redis_keys.EPOCH, secrets.token_hex(8), nx=True)
+        pipeline.get(redis_keys.EPOCH)
+        try:
+            *_, clock, _set, epoch = await pipeline.execute()
+        except (TimeoutError, RedisError, OSError) as error:
+            self._note_error(error)
+            return
+        self._learn(clock, scripts.text(epoch))
+
+    def _learn(self, clock: tuple[int, int], epoch: str) -> None:
+        state = self._state
+        state.seen_at = time.monotonic()
+        state.clock_offset_ms = clock[0] * 1e3 + clock[1] / 1e3 - state.seen_at * 1e3
+        before, state.epoch = state.epoch, epoch
+        if before and before != epoch:
+            log.error("redis_data_lost", epoch=epoch)
+            self._last_id = "0-0"
+            self._fail_all(_away)
+            self._on_epoch_change()
+
+    async def _tick(self) -> None:
+        """End what waited too long for an engine, or outlived its deadline."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            for stream in list(self._streams.values()):
+                if (error := stream.overdue(now)) is not None:
+                    stream.fail(error)
+                    kind = type(error).__name__
+                    self._scripts.post(self._cancel(stream, Finish.ERROR, kind))
+
+    def _now_ms(self) -> int:
+        """Redis' clock, within a round trip."""
+        return int(time.monotonic() * 1e3 + self._state.clock_offset_ms)
+
+    def _note_error(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._logged_at > 5:
+            self._logged_at = now
+            log.warning("redis_trouble", cause=f"{type(error).__name__}: {error}")
+
+
+def _connect(url: str) -> redis.asyncio.Redis:
+    """One connection. Retries are ours: the library's would hide lost replies."""
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        url,
+        max_connections=1,
+        socket_timeout=3,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client
+
+
+def _away() -> Overloaded:
+    return Overloaded("The queue cannot be reached. Try again.", param="redis", retry_after_s=2)
+
+
+def _refusal(verdict: str, rule: LimitRule, reserve: int, rest: list[Any]) -> PagodaError:
+    whose = "This key" if rule.subject.startswith("key:") else "The owner of this key"
+    if verdict == "TOO_LARGE":
+        return InvalidRequest(
+            f"Prompt and max_tokens reserve {reserve} tokens, more than the whole limit of "
+            f"{rule.limit}. Lower max_tokens or shorten the prompt.",
+            param="max_tokens",
+        )
+    if rule.kind == "budget":
+        return QuotaExceeded(
+            f"{whose} has used up its budget of {rule.limit} tokens.", param="budget"
+        )
+    unit = {"rpm": "requests per minute", "tpm": "tokens per minute", "slots": "requests at once"}
+    return RateLimited(
+        f"{whose} may use {rule.limit} {unit[rule.kind]}. Try again later.",
+        param=rule.kind,
+        retry_after_s=max(0.001, rest[0] / 1000),
+    )

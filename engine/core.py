@@ -1,0 +1,324 @@
+"""The engine's heart: requests in, one step at a time, deltas out. No tensors, no Redis, no text.
+
+`EngineCore` is driven by one thread; only `gauges`, `credit` and `counters` may be read from
+another. A step with an overlapping runner launches step n + 1 before it reads step n: a sequence
+that ends by a stop has then one wasted row in n + 1, whose result is dropped. Rows and blocks go
+back at once all the same, because the runner executes plans in order.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from engine.cache.manager import CacheManager, KVGroup
+from engine.config import EngineConfig
+from engine.errors import InternalError, PagodaError
+from engine.intake import Intake
+from engine.messages import (
+    ChoiceDelta,
+    Delta,
+    EngineCounters,
+    EventKind,
+    Finish,
+    QueueBody,
+)
+from engine.output_stage import accept_token, gather_prompt_logprobs
+from engine.request import Request, Sequence, Status
+from engine.scheduler.plan import PendingStep, Runner, StepResult
+from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
+from engine.tokenizer import Tokenizer
+from engine.wire_errors import describe
+
+DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
+CREDIT_WINDOW = 16  # waiting sequences the scheduler may choose from, at least
+MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Figures of this moment for the heartbeat."""
+
+    running: int
+    waiting: int
+    blocks_total: int
+    blocks_free: int  # free or evictable
+    blocks_cached: int
+
+
+class Core(Protocol):
+    """What a daemon or an offline class drives. One thread calls everything but the questions."""
+
+    counters: EngineCounters
+
+    def submit(self, body: QueueBody) -> None:
+        """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
+
+    def cancel(self, rid: str, finish: Finish) -> None:
+        """End a request with an END delta in the next step; an unknown rid is ignored."""
+
+    def step(self) -> list[Delta]:
+        """One turn. Each rid gets STARTED once it has a row, and END or REFUSED exactly once."""
+
+    def has_work(self) -> bool: ...
+
+    def gauges(self) -> Gauges: ...
+
+    def credit(self) -> int:
+        """Sequences that may still be taken from the queue."""
+
+
+class EngineCore:
+    """Scheduler, cache, output stage and a runner, joined."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        runner: Runner,
+        tokenizer: Tokenizer | None,
+        eos_ids: frozenset[int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counters = EngineCounters()
+        self.runner = runner
+        self.tokenizer = tokenizer
+        self.config = config
+        self._clock = clock
+        self._cache = CacheManager(
+            [KVGroup(block_tokens=runner.block_size, num_blocks=runner.num_blocks)],
+            prefix_caching=config.enable_prefix_caching,
+        )
+        limits = SchedulerLimits(
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=config.max_num_batched_tokens or DEFAULT_BATCHED_TOKENS,
+            long_prefill_token_threshold=config.long_prefill_token_threshold,
+        )
+        self._scheduler = Scheduler(limits, self._cache, self.counters)
+        self._intake = Intake(
+            cache=self._cache,
+            tokenizer=tokenizer,
+            eos_ids=eos_ids,
+            vocab_size=runner.vocab_size,
+            max_model_len=runner.max_model_len,
+            by_priority=config.scheduling_policy == "priority",
+            seeds=random.Random(config.seed),
+        )
+        self._depth = 1 if runner.overlap else 0
+        self._requests: dict[str, Request] = {}
+        self._in_flight: deque[tuple[Batch, PendingStep]] = deque()
+        self._touched: list[Request] = []  # have choices for this step's deltas
+        self._out: list[Delta] = []
+        self._arrivals = 0
+        self._broken_steps = 0
+
+    @property
+    def max_model_len(self) -> int:
+        return self.runner.max_model_len
+
+    def submit(self, body: QueueBody) -> None:
+        known = self._requests.get(body.rid)
+        if known is not None and known.body.attempt >= body.attempt:
+            log.warning("duplicate_request", rid=body.rid, attempt=body.attempt)
+            return
+        if known is not None:  # a newer attempt of ours: the judge gave up on the old one
+            self._end(known, Finish.LOST)
+        now_s = self._clock()
+        try:
+            request = self._intake.accept(body, self._arrivals, now_s)
+        except PagodaError as error:
+            self._refuse(Request(body, now_s), error)
+            return
+        except Exception:
+            log.exception("submit_failed", rid=body.rid)
+            self._refuse(Request(body, now_s), _internal(body.rid))
+            return
+        self._arrivals += 1
+        self._requests[body.rid] = request
+        for sequence in request.sequences[:: body.params.n]:
+            self._scheduler.add(sequence.family)
+
+    def cancel(self, rid: str, finish: Finish) -> None:
+        if (request := self._requests.get(rid)) is not None:
+            self.counters.aborted += 1
+            self._end(request, finish)
+
+    def step(self) -> list[Delta]:
+        if (batch := self._scheduler.plan()) is not None:
+            self._launch(batch)
+        if self._in_flight and (batch is None or len(self._in_flight) > self._depth):
+            self._collect(*self._in_flight.popleft())
+        out, self._out = self._out, []
+        return out
+
+    def has_work(self) -> bool:
+        return bool(self._requests or self._in_flight or self._out)
+
+    def gauges(self) -> Gauges:
+        return Gauges(
+            running=self._scheduler.num_running,
+            waiting=self._scheduler.num_waiting,
+            blocks_total=self._cache.num_blocks,
+            blocks_free=self._cache.num_free,
+            blocks_cached=self._cache.num_cached,
+        )
+
+    def credit(self) -> int:
+        window = max(CREDIT_WINDOW, self.config.max_num_seqs // 4)
+        free = self._scheduler.rows.num_free
+        return max(0, free + window - self._scheduler.num_waiting)
+
+    def reset_prefix_cache(self) -> None:
+        """Forget every cached prefix; running requests keep their blocks."""
+        self._cache.forget_prefixes()
+
+    def close(self) -> None:
+        self.runner.close()
+
+    def _launch(self, batch: Batch) -> None:
+        now_s = self._clock()
+        for start in batch.plan.starts:
+            request = self._requests[start.request_id]
+            if request.started_s is None:
+                request.started_s = now_s
+                self._emit(request, EventKind.STARTED)
+        try:
+            self._in_flight.append((batch, self.runner.launch(batch.plan)))
+        except Exception as error:
+            self._break_down([batch], error)
+
+    def _collect(self, batch: Batch, pending: PendingStep) -> None:
+        try:
+            result = pending.wait()
+        except Exception as error:
+            self._break_down([batch, *(later for later, _ in self._in_flight)], error)
+            self._in_flight.clear()
+            return
+        self._broken_steps = 0
+        self._apply(batch, result)
+        self._flush()
+
+    def _apply(self, batch: Batch, result: StepResult) -> None:
+        """Feed one step's results to its sequences; those that ended since are passed over."""
+        plan, now_s = batch.plan, self._clock()
+        tokens, positions = result.token_ids.tolist(), plan.positions.tolist()
+        sizes, samples = plan.num_tokens.tolist(), plan.samples.tolist()
+        for i, sequence in enumerate(batch.sequences):
+            if sequence.status is Status.FINISHED or sequence.status is Status.FAILED:
+                continue
+            if result.failed and (error := result.failed.get(int(plan.rows[i]))) is not None:
+                self._fail(sequence.request, error)
+                continue
+            if sequence.status is Status.RUNNING:
+                self._advance(sequence, positions[i], sizes[i], result)
+            if samples[i]:
+                self._token(sequence, tokens[i], result, int(plan.rows[i]), now_s)
+            elif sequence.max_len == sequence.prompt_len == sequence.computed:
+                self._choice(sequence, ChoiceDelta(sequence.index, [], finish=Finish.LENGTH))
+
+    def _advance(self, sequence: Sequence, position: int, size: int, result: StepResult) -> None:
+        """Confirm computed tokens: register full blocks, score the prompt, let siblings come."""
+        computed = sequence.computed = position + size
+        if computed % self.runner.block_size < size:
+            self._cache.commit(sequence.cache, sequence.tokens, computed)
+        if position >= sequence.prompt_len:
+            return
+        request, family = sequence.request, sequence.family
+        if sequence.params.prompt_logprobs is not None and request.num_unscored:
+            scores = result.prompt_logprobs.get(sequence.row, [])
+            gather_prompt_logprobs(sequence, position, scores)
+        if computed >= sequence.prompt_len and sequence.is_leader and not family.prefilled:
+            request.num_unscored -= request.prompt_logprobs is not None
+            self._scheduler.prompt_computed(family)
+
+    def _token(
+        self, sequence: Sequence, token_id: int, result: StepResult, row: int, now_s: float
+    ) -> None:
+        request = sequence.request
+        if token_id < 0:
+            log.error("no_token_sampled", rid=request.rid, row=row)
+            self._fail(request, _internal(request.rid))
+            return
+        if request.first_token_s is None:
+            request.first_token_s = now_s
+        self.counters.generation_tokens += 1
+        logprobs = result.logprobs.get(row) if result.logprobs else None
+        self._choice(sequence, accept_token(sequence, token_id, logprobs))
+
+    def _choice(self, sequence: Sequence, delta: ChoiceDelta) -> None:
+        request = sequence.request
+        if not request.choices:
+            self._touched.append(request)
+        request.choices.append(delta)
+        if delta.finish is not None:
+            request.num_open -= 1
+            self._scheduler.release(sequence, Status.FINISHED)
+
+    def _flush(self) -> None:
+        """One delta per request that got tokens; the last one carries the counts."""
+        touched, self._touched = self._touched, []
+        for request in touched:
+            if not request.choices:  # failed after another of its rows had a token
+                continue
+            if request.num_open:
+                self._emit(request, EventKind.DELTA)
+            else:
+                self.counters.finished += 1
+                self._forget(request, EventKind.END)
+
+    def _emit(self, request: Request, kind: EventKind, error: PagodaError | None = None) -> None:
+        delta = Delta(request.rid, request.body.attempt, request.next_event(), kind)
+        if request.choices and kind is not EventKind.STARTED:
+            delta.choices, request.choices = request.choices, []
+        if kind in (EventKind.END, EventKind.REFUSED):
+            delta.counts = request.counts(self._clock())
+        if kind in (EventKind.DELTA, EventKind.END) and request.num_unscored == 0:
+            delta.prompt_logprobs, request.prompt_logprobs = request.prompt_logprobs, None
+        if error is not None:
+            delta.error = describe(error)
+        self._out.append(delta)
+
+    def _forget(self, request: Request, kind: EventKind, error: PagodaError | None = None) -> None:
+        self._requests.pop(request.rid, None)
+        self._emit(request, kind, error)
+
+    def _end(self, request: Request, finish: Finish) -> None:
+        """End from outside: every open choice gets `finish`."""
+        for sequence in request.sequences:
+            if sequence.status in (Status.WAITING, Status.RUNNING):
+                self._scheduler.release(sequence, Status.FINISHED)
+                request.choices.append(ChoiceDelta(sequence.index, [], finish=finish))
+        request.num_open = 0
+        self._forget(request, EventKind.END)
+
+    def _fail(self, request: Request, error: PagodaError) -> None:
+        for sequence in request.sequences:
+            if sequence.status in (Status.WAITING, Status.RUNNING):
+                self._scheduler.release(sequence, Status.FAILED)
+        self._refuse(request, error)
+
+    def _refuse(self, request: Request, error: PagodaError) -> None:
+        self.counters.failed += 1
+        self._forget(request, EventKind.REFUSED, error)
+
+    def _break_down(self, batches: list[Batch], error: Exception) -> None:
+        """A whole step failed: end its requests. Raises when the runner does not recover."""
+        self._broken_steps += 1
+        log.error("step_failed", in_a_row=self._broken_steps, exc_info=error)
+        for batch in batches:
+            for sequence in batch.sequences:
+                if sequence.status in (Status.WAITING, Status.RUNNING):
+                    self._fail(sequence.request, _internal(sequence.request.rid))
+        if self._broken_steps >= MAX_BROKEN_STEPS:
+            raise RuntimeError(f"{self._broken_steps} steps in a row failed") from error
+
+
+def _internal(rid: str) -> InternalError:
+    return InternalError(f"The engine failed on request {rid}. It has been logged.")

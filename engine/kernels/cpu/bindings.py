@@ -1,0 +1,186 @@
+"""ctypes face of the compiled kernels: checks, pointers, output tensors; no maths.
+
+Short ops keep the GIL: giving it up at each of some fifty calls a step would let another Python
+thread make each of them wait. Long ones release it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_float, c_int64, c_void_p
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from engine.kernels.attention_plan import AttentionPlan
+    from engine.kernels.packed_gemm import PackedWeight
+    from engine.kernels.rope_cache import HeadLayout
+
+LANES = 16
+MAX_BLOCK, MAX_DIM = 128, 512
+LONG_OP_FLOPS = 50_000_000  # about half a millisecond on one core
+
+_SIGNATURES = {
+    "pagoda_set_threads": [c_int64],
+    "pagoda_gemm": [c_void_p] * 4 + [c_int64] * 5,
+    "pagoda_add_norm": [c_void_p] * 4 + [c_int64] * 2 + [c_float],
+    "pagoda_silu_mul": [c_void_p] * 2 + [c_int64] * 2,
+    "pagoda_rope_cache": [c_void_p] * 8 + [c_int64] * 5 + [c_float, c_int64],
+    "pagoda_attention": [c_void_p] * 7 + [c_int64] * 8 + [c_float, c_int64],
+    "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
+    "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
+}
+
+
+class CpuLibrary:
+    """The loaded library. One step loop calls it; its thread pool is shared."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._short, self._long = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
+        for handle in (self._short, self._long):
+            for name, kinds in _SIGNATURES.items():
+                function = getattr(handle, name)
+                function.argtypes = kinds
+                function.restype = c_int64 if name == "pagoda_set_threads" else None
+
+    def set_threads(self, threads: int) -> int:
+        """Grow the pool to `threads`; returns its size (it never shrinks)."""
+        return int(self._long.pagoda_set_threads(threads))
+
+    def packed_gemm(self, x_TK: Tensor, weight: PackedWeight) -> Tensor:
+        panels = weight.panels
+        assert panels is not None and x_TK.dtype == torch.float32 and x_TK.stride(1) == 1
+        rows = x_TK.shape[0]
+        y_TN = torch.empty(rows, weight.num_out)
+        flops = 2 * rows * weight.num_in * weight.num_out
+        (self._long if flops > LONG_OP_FLOPS else self._short).pagoda_gemm(
+            x_TK.data_ptr(),
+            panels.data_ptr(),
+            _pointer(weight.bias_N),
+            y_TN.data_ptr(),
+            rows,
+            weight.num_in,
+            weight.num_out,
+            x_TK.stride(0),
+            panels.dtype == torch.bfloat16,
+        )
+        return y_TN
+
+    def add_norm(
+        self, x_TE: Tensor | None, residual_TE: Tensor, weight_E: Tensor, eps: float
+    ) -> Tensor:
+        out_TE = torch.empty_like(residual_TE)
+        rows, width = residual_TE.shape
+        self._short.pagoda_add_norm(
+            _pointer(x_TE),
+            residual_TE.data_ptr(),
+            weight_E.data_ptr(),
+            out_TE.data_ptr(),
+            rows,
+            width,
+            eps,
+        )
+        return out_TE
+
+    def silu_mul(self, gate_up_TF: Tensor) -> Tensor:
+        rows, width = gate_up_TF.shape[0], gate_up_TF.shape[1] // 2
+        out_TF = torch.empty(rows, width)
+        self._short.pagoda_silu_mul(gate_up_TF.data_ptr(), out_TF.data_ptr(), rows, width)
+        return out_TF
+
+    def rope_cache(
+        self,
+        qkv: Tensor,
+        cos_sin: tuple[Tensor, Tensor],
+        keys: Tensor,
+        values: Tensor,
+        slots: Tensor,
+        heads: HeadLayout,
+    ) -> None:
+        self._short.pagoda_rope_cache(
+            qkv.data_ptr(),
+            cos_sin[0].data_ptr(),
+            cos_sin[1].data_ptr(),
+            _pointer(heads.q_norm_D),
+            _pointer(heads.k_norm_D),
+            keys.data_ptr(),
+            values.data_ptr(),
+            slots.data_ptr(),
+            qkv.shape[0],
+            heads.num_heads,
+            heads.num_kv_heads,
+            heads.head_dim,
+            keys.shape[2],
+            heads.eps,
+            keys.dtype == torch.bfloat16,
+        )
+
+    @staticmethod
+    def can_attend(k_cache_NGBD: Tensor) -> bool:
+        """Blocks and heads must fill whole vectors; anything else takes the reference."""
+        _, _, block, dim = k_cache_NGBD.shape
+        return block % LANES == 0 and dim % LANES == 0 and block <= MAX_BLOCK and dim <= MAX_DIM
+
+    def paged_attention(
+        self,
+        q_THD: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        plan: AttentionPlan,
+        scale: float,
+        window: int,
+    ) -> Tensor:
+        tokens, q_heads, dim = q_THD.shape
+        kv_heads, block = keys.shape[1], keys.shape[2]
+        out = torch.empty(tokens, q_heads * dim)
+        long = tokens > 32 or plan.block_table.shape[0] > 8
+        (self._long if long else self._short).pagoda_attention(
+            q_THD.data_ptr(),
+            out.data_ptr(),
+            keys.data_ptr(),
+            values.data_ptr(),
+            plan.q_start.data_ptr(),
+            plan.seq_len.data_ptr(),
+            plan.block_table.data_ptr(),
+            plan.seq_len.shape[0],
+            q_THD.stride(0),
+            plan.block_table.stride(0),
+            q_heads,
+            kv_heads,
+            dim,
+            block,
+            window,
+            scale,
+            keys.dtype == torch.bfloat16,
+        )
+        return out
+
+    def argmax(self, logits_SV: Tensor) -> Tensor:
+        """[S] int64; -1 marks a row that holds a NaN."""
+        out_S = torch.empty(logits_SV.shape[0], dtype=torch.int64)
+        self._short.pagoda_argmax(logits_SV.data_ptr(), out_S.data_ptr(), *logits_SV.shape)
+        return out_S
+
+    def sample_gumbel(
+        self, logits_SV: Tensor, seeds_S: NDArray[np.uint64], positions_S: NDArray[np.int64]
+    ) -> Tensor:
+        """[S] int64; -1 where no token is possible."""
+        out_S = torch.empty(logits_SV.shape[0], dtype=torch.int64)
+        self._short.pagoda_gumbel(
+            logits_SV.data_ptr(),
+            seeds_S.ctypes.data,
+            positions_S.ctypes.data,
+            out_S.data_ptr(),
+            *logits_SV.shape,
+        )
+        return out_S
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,12 @@
+/* Splits a range of independent items over a fixed pool of threads. */
+#ifndef PAGODA_THREADS_H
+#define PAGODA_THREADS_H
+
+#include <stdint.h>
+
+typedef void (*Work)(void *arg, int64_t from, int64_t to);
+
+/* Calls work on ranges that cover 0 … items - 1 and returns when all are done. */
+void parallel(int64_t items, Work work, void *arg);
+
+#endif

@@ -1,0 +1,92 @@
+/* Vectors of floats through the compiler's own extension: the same source serves AVX-512 (16
+ * lanes), AVX2 and NEON (8, split by the compiler). All sums run in a fixed order. */
+#ifndef PAGODA_VECTOR_H
+#define PAGODA_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX512F__
+#define MAX_ROWS 12 /* rows of a GEMM tile: 24 accumulators of 32 registers */
+#else
+#define MAX_ROWS 2
+#endif
+#define LANES 16
+#define PANEL 32 /* output columns of a GEMM tile */
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uvec __attribute__((vector_size(4 * LANES)));
+
+#define INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
+
+INLINE vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+INLINE vec splat(float x) { return (vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vec bits_to_vec(uvec u) {
+    vec v;
+    memcpy(&v, &u, sizeof v);
+    return v;
+}
+INLINE vec pick(ivec mask, vec yes, vec no) {
+    ivec a, b;
+    memcpy(&a, &yes, sizeof a);
+    memcpy(&b, &no, sizeof b);
+    return bits_to_vec((uvec)((a & mask) | (b & ~mask)));
+}
+/* 16 bfloat16 numbers widened. */
+INLINE vec load_bf16(const uint16_t *p) {
+    typedef uint16_t half __attribute__((vector_size(2 * LANES)));
+    half h;
+    memcpy(&h, p, sizeof h);
+    return bits_to_vec(__builtin_convertvector(h, uvec) << 16);
+}
+/* Rounds to nearest even, as torch does; NaN stays NaN. */
+INLINE uint16_t to_bf16(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    if (x != x) return 0x7fc0;
+    return (uint16_t)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+INLINE float from_bf16(uint16_t h) {
+    uint32_t u = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &u, 4);
+    return x;
+}
+/* Sum of lanes, pairwise in a fixed order. */
+INLINE float sum(vec v) {
+    float x[LANES];
+    memcpy(x, &v, sizeof x);
+    for (int width = LANES / 2; width; width /= 2)
+        for (int i = 0; i < width; i++) x[i] += x[i + width];
+    return x[0];
+}
+INLINE float largest(vec v) {
+    float m = v[0];
+    for (int i = 1; i < LANES; i++) m = v[i] > m ? v[i] : m;
+    return m;
+}
+/* e^x for x <= 88: x = n ln 2 + r, a polynomial of degree 6 on r, relative error < 2e-7. */
+INLINE vec vexp(vec x) {
+    x = pick(x < -87.0f, splat(-87.0f), x);
+    x = pick(x > 88.0f, splat(88.0f), x);
+    vec shifted = x * 1.44269504f + 12582912.0f; /* rounds to whole n in the low bits */
+    vec n = shifted - 12582912.0f;
+    vec r = x - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vec p = splat(1.3981999e-3f);
+    p = p * r + 8.3334519e-3f;
+    p = p * r + 4.1665795e-2f;
+    p = p * r + 1.6666665e-1f;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    ivec whole = __builtin_convertvector(n, ivec);
+    return p * bits_to_vec((uvec)((whole + 127) << 23));
+}
+#endif

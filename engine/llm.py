@@ -1,0 +1,196 @@
+"""Offline inference: `LLM(model).generate(prompts)`. No Django, no Redis, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from tqdm import tqdm
+
+from engine.core import EngineCore
+from engine.errors import EngineStartError, InvalidRequest
+from engine.messages import EventKind, Finish, QueueBody
+from engine.offline_options import config_from
+from engine.output_builder import OutputBuilder
+from engine.outputs import RequestOutput
+from engine.prompts import (
+    Message,
+    Prompt,
+    TokenPrompt,
+    as_list,
+    render_chat,
+    template_source,
+    tokenise,
+)
+from engine.sampling_defaults import sampling_defaults
+from engine.sampling_params import SamplingParams
+from engine.tokenizer import Tokenizer
+
+Params = SamplingParams | Sequence[SamplingParams] | None
+
+
+class LLM:
+    """A model in this process. Options are the fields of `EngineConfig`.
+
+    Raises TypeError for unknown options and `EngineStartError` when the model cannot be served.
+    """
+
+    core: EngineCore
+    _defaults: SamplingParams
+    _closed: bool
+
+    def __init__(self, model: str, **options: Any) -> None:
+        config = config_from(model, options)
+        from engine.runner.build import build_core  # the first import of torch
+
+        self._open(build_core(config, lambda phase, done, total: None))
+
+    @classmethod
+    def from_core(cls, core: EngineCore) -> Self:
+        """Use an engine that exists already."""
+        llm = cls.__new__(cls)
+        llm._open(core)
+        return llm
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool = True,
+        priority: int | Sequence[int] = 0,
+    ) -> list[RequestOutput]:
+        """Complete prompts (text, ids or dicts); results in order. Raises the first refusal."""
+        inputs = [tokenise(prompt, self.core.tokenizer) for prompt in as_list(prompts)]
+        return self._run(inputs, sampling_params, priority, use_tqdm)
+
+    def chat(
+        self,
+        messages: list[Message] | list[list[Message]],
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool = True,
+        chat_template: str | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> list[RequestOutput]:
+        """Answer one conversation or many, through the model's chat template or a given one."""
+        many: Any = messages if messages and isinstance(messages[0], list) else [messages]
+        source, tokenizer = template_source(chat_template), self.get_tokenizer()
+        inputs = [
+            render_chat(
+                conversation,
+                tokenizer,
+                source,
+                tools=tools,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                **(chat_template_kwargs or {}),
+            )
+            for conversation in many
+        ]
+        return self._run(inputs, sampling_params, 0, use_tqdm)
+
+    def get_tokenizer(self) -> Tokenizer:
+        """Raises `InvalidRequest` when the engine was started without one."""
+        if self.core.tokenizer is None:
+            raise InvalidRequest("This engine runs without a tokenizer (skip_tokenizer_init).")
+        return self.core.tokenizer
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """What the checkpoint recommends; a copy."""
+        return msgspec.structs.replace(self._defaults)
+
+    def get_metrics(self) -> dict[str, int]:
+        """Counters of this engine since its start."""
+        return msgspec.structs.asdict(self.core.counters)
+
+    def reset_prefix_cache(self) -> None:
+        self.core.reset_prefix_cache()
+
+    def shutdown(self) -> None:
+        """Give the model's memory back. Safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            self.core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    def _open(self, core: EngineCore) -> None:
+        self.core = core
+        self._defaults = sampling_defaults(core.config.model, core.config.generation_config)
+        self._rids = count()
+        self._closed = False
+
+    def _run(
+        self, inputs: list[TokenPrompt], params: Params, priority: int | Sequence[int], bar: bool
+    ) -> list[RequestOutput]:
+        if self._closed:
+            raise EngineStartError("This LLM was shut down.", "Make a new one.")
+        each = _spread("sampling_params", self._defaults if params is None else params, len(inputs))
+        priorities = _spread("priority", priority, len(inputs))
+        builders: dict[str, OutputBuilder] = {}
+        try:
+            for prompt, own, rank in zip(inputs, each, priorities, strict=True):
+                body = self._body(prompt, own, rank)
+                output = RequestOutput(body.rid, prompt.text, prompt.token_ids)
+                builders[body.rid] = OutputBuilder(output, own, self.core.tokenizer)
+                self.core.submit(body)
+            self._drive(builders, bar)
+        except BaseException:
+            self._abandon(builders)
+            raise
+        return [builder.output for builder in builders.values()]
+
+    def _body(self, prompt: TokenPrompt, params: SamplingParams, priority: int) -> QueueBody:
+        return QueueBody(
+            rid=str(next(self._rids)),
+            attempt=1,
+            web="",
+            model=self.core.config.model,
+            prompts=[prompt.token_ids],
+            params=params,
+            priority=priority,
+            deadline_ms=0,
+        )
+
+    def _drive(self, builders: dict[str, OutputBuilder], bar: bool) -> None:
+        """Step until all have ended."""
+        left = len(builders)
+        with tqdm(total=left, desc="Prompts", unit="prompt", disable=not bar) as progress:
+            while left:
+                for delta in self.core.step():
+                    builders[delta.rid].add(delta)
+                    if delta.kind is EventKind.END:
+                        left -= 1
+                        progress.update()
+
+    def _abandon(self, builders: dict[str, OutputBuilder]) -> None:
+        """Free what an error or Ctrl-C left behind, so that the next call starts clean."""
+        for rid in builders:
+            self.core.cancel(rid, Finish.CANCELLED)
+        while self.core.has_work():
+            self.core.step()
+
+
+def _spread(name: str, value: Any, size: int) -> list[Any]:
+    """One value for all, or one each."""
+    if not isinstance(value, list | tuple):
+        return [value] * size
+    if len(value) != size:
+        raise InvalidRequest(f"{name} has {len(value)} entries for {size} prompts.", param=name)
+    return list(value)

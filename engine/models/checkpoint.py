@@ -1,0 +1,105 @@
+"""Reading a checkpoint's safetensors files one tensor at a time, after checking all headers.
+
+Nothing is read into memory before names and shapes are known to be right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from engine.errors import EngineStartError
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_AGAIN = "Download the checkpoint again."
+_WIDTHS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
+
+
+class Checkpoint:
+    """The tensors of a folder by name. Opening reads headers only; `read` streams one tensor."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files: dict[str, Any] = {}
+        self._place: dict[str, str] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.bytes: dict[str, int] = {}
+        for name in _file_names(folder):
+            self._open(folder / name)
+
+    def _open(self, path: Path) -> None:
+        try:
+            file = safe_open(str(path), framework="pt")  # type: ignore[no-untyped-call]
+            for name in file.keys():  # noqa: SIM118 — not a mapping
+                part = file.get_slice(name)
+                self.shapes[name] = tuple(part.get_shape())
+                if part.get_dtype() not in _WIDTHS:
+                    raise EngineStartError(
+                        f"{path} holds {name} as {part.get_dtype()}.",
+                        "Use a float32, bfloat16 or float16 checkpoint.",
+                    )
+                size = _WIDTHS[part.get_dtype()]
+                for length in part.get_shape():
+                    size *= length
+                self.bytes[name] = size
+                self._place[name] = str(path)
+        except FileNotFoundError:
+            raise EngineStartError(f"{path} is missing.", _AGAIN) from None
+        except (SafetensorError, OSError) as error:
+            raise EngineStartError(f"{path} is corrupt: {error}.", _AGAIN) from None
+        self._files[str(path)] = file
+
+    def check(self, wanted: dict[str, tuple[int, ...]], ignored: Iterable[str] = ()) -> None:
+        """Raise `EngineStartError` naming tensors that are missing, unknown or of a wrong shape."""
+        missing = sorted(wanted.keys() - self.shapes.keys())
+        unknown = sorted(self.shapes.keys() - wanted.keys() - set(ignored))
+        wrong = [
+            f"{name} is {list(self.shapes[name])}, expected {list(shape)}"
+            for name, shape in wanted.items()
+            if name in self.shapes and self.shapes[name] != shape
+        ]
+        problems = [
+            f"{word}: {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+            for word, names in (("missing", missing), ("unknown", unknown), ("wrong shape", wrong))
+            if names
+        ]
+        if problems:
+            raise EngineStartError(
+                f"The weights do not fit config.json ({'; '.join(problems)}).",
+                "Use the config.json and weights of the same checkpoint.",
+            )
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, copied out of the file."""
+        try:
+            tensor: Tensor = self._files[self._place[name]].get_tensor(name)
+        except SafetensorError as error:
+            raise EngineStartError(f"{self._place[name]} is corrupt: {error}.", _AGAIN) from None
+        if tensor.dtype == torch.float64:
+            tensor = tensor.float()
+        return tensor
+
+
+def _file_names(folder: Path) -> list[str]:
+    """Files that hold weights: those the index names, or the single file."""
+    index = folder / _INDEX
+    if index.is_file():
+        try:
+            places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise EngineStartError(f"{index} cannot be read: {error!r}.", _AGAIN) from None
+        names = sorted({str(place) for place in places})
+        if bad := [name for name in names if Path(name).name != name]:
+            raise EngineStartError(f"{index} names a file outside its folder: {bad[0]}.", _AGAIN)
+        return names
+    if (folder / _SINGLE).is_file():
+        return [_SINGLE]
+    raise EngineStartError(
+        f"{folder} holds no safetensors weights.",
+        f"It needs {_SINGLE} or {_INDEX}; other formats can be converted to safetensors.",
+    )

@@ -1,0 +1,139 @@
+"""The one forward pass of all decoder-only families; a `ModelSpec` says what differs.
+
+Per layer: add+norm, qkv, (qk-norm+) rope + KV write, attention, o, add+norm, gate_up, silu·mul, down.
+Activations are float32 on a CPU, whatever the weights are. Rows that nobody samples skip the last
+layer's attention output, MLP and the vocabulary projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.kernels.add_norm import add_norm
+from engine.kernels.attention_plan import AttentionPlan
+from engine.kernels.gated_activation import silu_mul
+from engine.kernels.packed_gemm import PackedWeight, packed_gemm
+from engine.kernels.paged_attention import paged_attention
+from engine.kernels.rope_cache import HeadLayout, rope_cache
+from engine.layers.rotary import Rotary
+from engine.models.spec import ModelSpec
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerWeights:
+    """Weights of one block, merged and packed."""
+
+    input_norm: Tensor  # [E]
+    qkv: PackedWeight  # [(H+2G)·D, E]
+    o: PackedWeight  # [E, H·D]
+    post_norm: Tensor  # [E]
+    gate_up: PackedWeight  # [2F, E]
+    down: PackedWeight  # [E, F]
+    q_norm: Tensor | None = None  # [D]
+    k_norm: Tensor | None = None  # [D]
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelWeights:
+    embed: Tensor  # [V, E]
+    layers: list[LayerWeights]
+    norm: Tensor  # [E]
+    lm_head: PackedWeight  # [V, E]
+
+
+@dataclass(slots=True)
+class KVCache:
+    """K and V of every layer, [N, G, B, D] each (K's memory is [N, G, D, B] on a CPU)."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+
+
+@dataclass(slots=True, kw_only=True)
+class StepInput:
+    """One flat batch. `out_rows` are the tokens whose hidden state is wanted, in order."""
+
+    token_ids: Tensor  # [T] int64
+    plan: AttentionPlan
+    rope_lengths: Tensor | None  # [T] int64, only for dynamic rope
+    out_rows: Tensor  # [S'] int64
+    out_plan: AttentionPlan  # the same sequences as seen by `out_rows` only
+
+
+class Decoder:
+    """A loaded model. `forward` fills the KV cache and returns the wanted hidden states."""
+
+    def __init__(self, spec: ModelSpec, weights: ModelWeights, rotary: Rotary) -> None:
+        self.spec, self.weights, self.rotary = spec, weights, rotary
+        self.scale = spec.head_dim**-0.5
+        self.heads = [
+            HeadLayout(
+                num_heads=spec.num_heads,
+                num_kv_heads=spec.num_kv_heads,
+                head_dim=spec.head_dim,
+                q_norm_D=layer.q_norm,
+                k_norm_D=layer.k_norm,
+                eps=spec.norm_eps,
+            )
+            for layer in weights.layers
+        ]
+
+    def forward(self, step: StepInput, cache: KVCache) -> Tensor:
+        """Hidden states of `out_rows` after the final norm, [S', E] float32."""
+        eps = self.spec.norm_eps
+        residual = F.embedding(step.token_ids, self.weights.embed).float()
+        cos_sin = self.rotary.rows(step.plan.positions, step.rope_lengths)
+        delta: Tensor | None = None
+        for i, layer in enumerate(self.weights.layers):
+            hidden = add_norm(delta, residual, layer.input_norm, eps)
+            last = i == self.spec.num_layers - 1
+            attended = self._attend(i, hidden, cos_sin, step, cache, last)
+            if last and attended.shape[0] != residual.shape[0]:
+                residual = residual[step.out_rows]
+            hidden = add_norm(packed_gemm(attended, layer.o), residual, layer.post_norm, eps)
+            delta = packed_gemm(silu_mul(packed_gemm(hidden, layer.gate_up)), layer.down)
+        return add_norm(delta, residual, self.weights.norm, eps)
+
+    def logits(self, hidden_SE: Tensor) -> Tensor:
+        """[S, V] float32."""
+        return packed_gemm(hidden_SE, self.weights.lm_head)
+
+    def _attend(
+        self,
+        i: int,
+        hidden: Tensor,
+        cos_sin: tuple[Tensor, Tensor],
+        step: StepInput,
+        cache: KVCache,
+        last: bool,
+    ) -> Tensor:
+        spec = self.spec
+        qkv = packed_gemm(hidden, self.weights.layers[i].qkv)
+        keys, values = cache.keys[i], cache.values[i]
+        rope_cache(qkv, cos_sin, keys, values, step.plan, self.heads[i])
+        plan = step.plan
+        if last and step.out_rows.shape[0] != qkv.shape[0]:
+            qkv, plan = qkv[step.out_rows], step.out_plan
+        q_THD = qkv.view(qkv.shape[0], -1, spec.head_dim)[:, : spec.num_heads]
+        window = spec.windows[i] if spec.windows else 0
+        return paged_attention(q_THD, keys, values, plan, self.scale, window)
+
+
+def make_cache(
+    spec: ModelSpec, num_blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
+) -> KVCache:
+    """KV memory for `num_blocks` blocks in every layer; contents are undefined until written."""
+    shape = (num_blocks, spec.num_kv_heads, block_size, spec.head_dim)
+    turned = (num_blocks, spec.num_kv_heads, spec.head_dim, block_size)
+    keys, values = [], []
+    for _ in range(spec.num_layers):
+        if device.type == "cpu":
+            keys.append(torch.zeros(turned, dtype=dtype, device=device).transpose(2, 3))
+        else:
+            keys.append(torch.zeros(shape, dtype=dtype, device=device))
+        values.append(torch.zeros(shape, dtype=dtype, device=device))
+    return KVCache(keys, values)

@@ -1,0 +1,55 @@
+"""Turns sampled tokens into what a client gets: deltas, finish reasons, gathered logprobs."""
+
+from __future__ import annotations
+
+from engine.messages import ChoiceDelta, Finish, TokenLogprob
+from engine.request import Sequence
+
+
+def accept_token(
+    sequence: Sequence, token_id: int, logprobs: list[TokenLogprob] | None
+) -> ChoiceDelta:
+    """Append a sampled token and decide whether the choice ends with it.
+
+    The ending token counts and is part of `token_ids`; `keep_chars` tells how much text to show
+    where stop strings are in play (None: all of it).
+    """
+    sequence.tokens.append(token_id)
+    sequence.request.completion_tokens += 1
+    delta = ChoiceDelta(sequence.index, [token_id])
+    if logprobs is not None:
+        delta.logprobs = [logprobs]
+    _finish_by_token(sequence, token_id, delta)
+    if delta.finish is None and len(sequence.tokens) >= sequence.max_len:
+        delta.finish = Finish.LENGTH
+        delta.keep_chars = None
+    return delta
+
+
+def _finish_by_token(sequence: Sequence, token_id: int, delta: ChoiceDelta) -> None:
+    params = sequence.params
+    may_stop = sequence.num_output > params.min_tokens
+    if may_stop and token_id in sequence.stop_ids:
+        delta.finish = Finish.STOP
+        delta.stop_reason = token_id if token_id in params.stop_token_ids else None
+        return
+    if sequence.matcher is None:
+        return
+    match = sequence.matcher.push(token_id, may_stop=may_stop)
+    if match is None:
+        delta.keep_chars = sequence.matcher.safe_chars()
+        return
+    delta.finish, delta.stop_reason = Finish.STOP, match.stop
+    delta.keep_chars = match.keep_chars
+
+
+def gather_prompt_logprobs(
+    sequence: Sequence, position: int, scores: list[list[TokenLogprob]]
+) -> None:
+    """Store what the step computed from `position` on; entry i predicts token position + i + 1."""
+    table = sequence.request.prompt_logprobs
+    assert table is not None
+    prompt = table[sequence.family.prompt_idx]
+    for i, candidates in enumerate(scores, position + 1):
+        if i < sequence.prompt_len:
+            prompt[i] = candidates

@@ -1,0 +1,199 @@
+"""The thread that reads an engine's queues and its control stream, never more than its credit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from engine import redis_keys, streams
+from engine.live import Live, LiveTable
+from engine.messages import (
+    Control,
+    ControlKind,
+    Counts,
+    Delta,
+    ErrorInfo,
+    EventKind,
+    Finish,
+    QueueBody,
+    WireMismatch,
+    unpack,
+)
+from engine.redis_link import RedisLink
+from engine.sampling_params import SamplingParams
+from engine.step_loop import StepLoop
+
+log = structlog.get_logger()
+IDLE_BLOCK_MS = 1000
+FULL_BLOCK_MS = 25  # without credit only control messages are read; look again soon
+ALIVE_FOR_S = 1.0  # a web process seen alive is not asked for again so soon
+
+
+class QueueReader:
+    """Reads while `accepting`; unreadable, late and ownerless entries end without costing a step."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        engine: str,
+        model: str,
+        live: LiveTable,
+        loop: StepLoop,
+        *,
+        now_ms: Callable[[], float],
+        deliver: Callable[[list[Delta]], None],
+        on_control: Callable[[ControlKind], None],
+    ) -> None:
+        self.accepting = True
+        self._link, self._engine, self._live, self._loop = link, engine, live, loop
+        self._queues = [redis_keys.queue(model, lane) for lane in redis_keys.LANES]
+        self._control = redis_keys.control(engine)
+        self._now_ms, self._deliver, self._on_control = now_ms, deliver, on_control
+        self._seen_webs: dict[str, float] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="queue-reader", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The thread ends with its current read (at most a second later)."""
+        self._stopping = True
+
+    def _run(self) -> None:
+        recover = True
+        while not self._stopping:
+            try:
+                if recover:
+                    self._ensure_groups()
+                    self._read_pending()
+                    recover = False
+                self._read_new()
+                self._link.worked()
+            except ResponseError as error:
+                recover = True  # NOGROUP after data loss, LOADING after a restart
+                self._link.failed(error)
+            except (RedisError, OSError) as error:
+                recover = True
+                self._link.failed(error)
+
+    def _ensure_groups(self) -> None:
+        client = self._link.client
+        for stream in (*self._queues, self._control):
+            try:
+                client.xgroup_create(stream, redis_keys.QUEUE_GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+        client.sadd(redis_keys.QUEUES, *self._queues)
+
+    def _read_pending(self) -> None:
+        """Entries delivered to us in a reply we never got."""
+        for queue in self._queues:
+            reply = self._link.client.xreadgroup(
+                redis_keys.QUEUE_GROUP, self._engine, {queue: "0"}, count=10_000
+            )
+            self._take(streams.by_stream(reply).get(queue, []))
+
+    def _read_new(self) -> None:
+        credit = self._loop.credit() if self.accepting else 0
+        wanted = dict.fromkeys([*self._queues, self._control] if credit else [self._control], ">")
+        reply = self._link.client.xreadgroup(
+            redis_keys.QUEUE_GROUP,
+            self._engine,
+            wanted,
+            count=max(1, credit // len(self._queues)),
+            block=IDLE_BLOCK_MS if credit else FULL_BLOCK_MS,
+        )
+        found = streams.by_stream(reply)
+        for queue in self._queues:
+            self._take(found.get(queue, []))
+        self._obey(found.get(self._control, []))  # after the queues: an abort follows its request
+
+    def _take(self, entries: list[streams.Entry]) -> None:
+        if not entries:
+            return
+        dead = self._dead_webs({fields[b"web"].decode() for _, fields in entries})
+        for sid, fields in entries:
+            live = self._read_entry(sid, fields)
+            if live is None:
+                continue
+            body = live.body
+            if body.web in dead or body.deadline_ms < self._now_ms():
+                live.finishes.add(Finish.CANCELLED)
+                self._deliver([_ending(body, EventKind.END)])
+            else:
+                self._loop.submit(body)
+
+    def _read_entry(self, sid: str, fields: streams.Fields) -> Live | None:
+        rid, attempt = fields[b"rid"].decode(), int(fields[b"attempt"])
+        if self._live.knows(rid, attempt):
+            return None
+        try:
+            body = unpack(QueueBody, fields[b"body"])
+        except WireMismatch as mismatch:
+            log.error("request_unreadable", rid=rid, cause=str(mismatch))
+            self._live.add(Live(_bodyless(rid, attempt, fields), sid, fields[b"bill"], 0))
+            error = ErrorInfo("Overloaded", "The engine runs another version. Try again later.")
+            self._deliver([_ending(_bodyless(rid, attempt, fields), EventKind.REFUSED, error)])
+            return None
+        waited_ms = max(0, round(self._now_ms() - body.admitted_ms))
+        live = Live(body, sid, fields[b"bill"], waited_ms)
+        self._live.add(live)
+        return live
+
+    def _dead_webs(self, webs: set[str]) -> set[str]:
+        """Those without a heartbeat; none while our own view of Redis is young."""
+        now = time.monotonic()
+        unsure = [web for web in webs if self._seen_webs.get(web, 0.0) < now - ALIVE_FOR_S]
+        if not unsure or not self._link.steady:
+            return set()
+        pipeline = self._link.client.pipeline(transaction=False)
+        for web in unsure:
+            pipeline.exists(redis_keys.web_beat(web))
+        alive = pipeline.execute()
+        self._seen_webs.update(
+            {web: now for web, there in zip(unsure, alive, strict=True) if there}
+        )
+        if len(self._seen_webs) > 1000:
+            self._seen_webs.clear()
+        return {web for web, there in zip(unsure, alive, strict=True) if not there}
+
+    def _obey(self, entries: list[streams.Entry]) -> None:
+        for sid, fields in entries:
+            try:
+                control = unpack(Control, fields.get(b"m", b""))
+            except WireMismatch as mismatch:
+                log.error("control_unreadable", cause=str(mismatch))
+            else:
+                self._act(control)
+            self._link.client.xack(self._control, redis_keys.QUEUE_GROUP, sid)
+            self._link.client.xdel(self._control, sid)
+
+    def _act(self, control: Control) -> None:
+        if control.kind is not ControlKind.ABORT:
+            self._on_control(control.kind)
+        elif (live := self._live.get(control.rid, control.attempt)) is not None:
+            live.cancelled = True
+            self._loop.cancel(control.rid, Finish.CANCELLED)
+
+
+def _ending(body: QueueBody, kind: EventKind, error: ErrorInfo | None = None) -> Delta:
+    """The only event of a request that never reached the core."""
+    return Delta(body.rid, body.attempt, 0, kind, counts=Counts(), error=error)
+
+
+def _bodyless(rid: str, attempt: int, fields: streams.Fields) -> QueueBody:
+    return QueueBody(
+        rid=rid,
+        attempt=attempt,
+        web=fields[b"web"].decode(),
+        model="",
+        prompts=[],
+        params=SamplingParams(),
+        deadline_ms=0,
+    )

@@ -1,0 +1,108 @@
+"""From an `EngineConfig` to a running core: checks, memory plan, weights, KV cache, warm-up."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from engine.config import EngineConfig
+from engine.core import EngineCore
+from engine.errors import EngineStartError
+from engine.kernels import cpu
+from engine.layers.rotary import Rotary
+from engine.machine import MachineSettings
+from engine.models.decoder import Decoder, make_cache
+from engine.models.loader import DummySource, Source, WeightLoader, open_checkpoint, weight_bytes
+from engine.models.registry import read_eos_ids, read_spec
+from engine.runner.memory import CPU_BATCHED_TOKENS, MemoryPlan, free_memory, plan_memory
+from engine.runner.runner import ModelRunner
+from engine.settings import read
+from engine.tokenizer import Tokenizer
+
+OnProgress = Callable[[str, int, int], None]  # phase, done bytes, total bytes
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> EngineCore:
+    """Load everything and return a core that can step. Raises `EngineStartError`."""
+    report = on_progress or (lambda phase, done, total: None)
+    folder = Path(config.model)
+    _check_device(config)
+    spec = read_spec(folder)
+    tokenizer = load_tokenizer(config)
+    _prepare_cpu(config)
+    dtype = _DTYPES[spec.dtype if config.dtype == "auto" else config.dtype]
+    source: Source = DummySource(spec, config.seed)
+    if config.load_format != "dummy":
+        source = open_checkpoint(spec, folder)
+    # float16 has no exact home in bfloat16, so its cache is float32
+    kv_dtype = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+    memory = plan_memory(
+        config,
+        spec,
+        weight_bytes=weight_bytes(spec, dtype),
+        kv_itemsize=kv_dtype.itemsize,
+        free_bytes=free_memory(),
+    )
+    loader = WeightLoader(spec, source, dtype, lambda done, total: report("weights", done, total))
+    weights = loader.load()
+    device = torch.device("cpu")
+    model = Decoder(spec, weights, Rotary(spec.rope, memory.max_model_len, device))
+    report("kv cache", 0, memory.kv_bytes)
+    cache = make_cache(spec, memory.num_blocks, memory.block_size, kv_dtype, device)
+    report("kv cache", memory.kv_bytes, memory.kv_bytes)
+    runner = ModelRunner(
+        model,
+        cache,
+        max_num_seqs=config.max_num_seqs,
+        max_model_len=memory.max_model_len,
+        encode=_plain_encode(tokenizer),
+    )
+    eos_ids = spec.eos_ids | read_eos_ids(folder)
+    if tokenizer is not None:
+        eos_ids |= tokenizer.eos_ids
+    return EngineCore(_resolved(config, memory, model), runner, tokenizer, eos_ids)
+
+
+def load_tokenizer(config: EngineConfig) -> Tokenizer | None:
+    """The tokenizer of the model, or the one named for it; None where text is not wanted."""
+    if config.skip_tokenizer_init:
+        return None
+    return Tokenizer.load(config.tokenizer or config.model)
+
+
+def _resolved(config: EngineConfig, memory: MemoryPlan, model: Decoder) -> EngineConfig:
+    """The config with machine-dependent defaults filled in."""
+    return dataclasses.replace(
+        config,
+        block_size=memory.block_size,
+        max_model_len=memory.max_model_len,
+        max_num_batched_tokens=config.max_num_batched_tokens or CPU_BATCHED_TOKENS,
+        # keys of dynamic rope depend on the whole prompt's length, not on the prefix alone
+        enable_prefix_caching=config.enable_prefix_caching and not model.rotary.dynamic,
+    )
+
+
+def _check_device(config: EngineConfig) -> None:
+    if config.device == "cuda":
+        raise EngineStartError("This build computes on CPUs only.", "Use --device cpu.")
+
+
+def _prepare_cpu(config: EngineConfig) -> None:
+    """Threads and compiled kernels. One thread: the web tier and Redis share the machine."""
+    threads = config.num_threads or 1
+    torch.set_num_threads(threads)
+    cpu.configure(cache_dir=read(MachineSettings, os.environ).cache_dir)
+    if (lib := cpu.library()) is not None:
+        lib.set_threads(threads)
+
+
+def _plain_encode(tokenizer: Tokenizer | None) -> Callable[[str], list[int]] | None:
+    if tokenizer is None:
+        return None
+    return lambda text: tokenizer.encode(text, add_special_tokens=False)
+

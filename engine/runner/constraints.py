@@ -1,0 +1,96 @@
+"""What a request forbids or prefers, applied to one row of logits before sampling.
+
+Only rows that use one of these fields have a `Constraints`; the others cost nothing.
+Order: allowed ids, bad words, min_tokens, logit_bias, penalties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.sampling_params import SamplingParams
+from engine.scheduler.plan import RowStart
+
+Encode = Callable[[str], list[int]]
+Logits = NDArray[np.float32]
+_OUT = np.float32(-np.inf)
+
+
+def needs_constraints(params: SamplingParams) -> bool:
+    return bool(
+        params.needs_penalties
+        or params.logit_bias
+        or params.allowed_token_ids is not None
+        or params.bad_words
+        or params.min_tokens
+    )
+
+
+class Constraints:
+    """State of one row. `add` takes each sampled token, `apply` changes logits in place."""
+
+    def __init__(self, start: RowStart, vocab_size: int, encode: Encode | None) -> None:
+        params = start.params
+        self._params = params
+        self._output = list(start.token_ids[start.prompt_len :])
+        self._stop_ids = np.array(start.stop_ids, np.int64)
+        self._bad_words = [ids for word in params.bad_words for ids in spellings(word, encode)]
+        self._forbidden: NDArray[np.bool_] | None = None
+        if params.allowed_token_ids is not None:
+            self._forbidden = np.ones(vocab_size, np.bool_)
+            self._forbidden[params.allowed_token_ids] = False
+        bias = params.logit_bias or {}
+        self._bias_ids = np.fromiter(bias, np.int64, len(bias))
+        self._bias = np.fromiter(bias.values(), np.float32, len(bias))
+        if params.needs_penalties:
+            self._seen = np.zeros(vocab_size, np.bool_)  # in prompt or output
+            self._counts = np.zeros(vocab_size, np.int32)  # in output
+            self._seen[start.token_ids] = True
+            np.add.at(self._counts, np.array(self._output, np.int64), 1)
+
+    def add(self, token_id: int) -> None:
+        self._output.append(token_id)
+        if self._params.needs_penalties:
+            self._seen[token_id] = True
+            self._counts[token_id] += 1
+
+    def apply(self, logits_V: Logits) -> None:
+        if self._forbidden is not None:
+            logits_V[self._forbidden] = _OUT
+        for word in self._bad_words:
+            prefix = word[:-1]
+            if not prefix or self._output[-len(prefix) :] == prefix:
+                logits_V[word[-1]] = _OUT
+        if len(self._output) < self._params.min_tokens:
+            logits_V[self._stop_ids] = _OUT
+        if len(self._bias_ids):
+            logits_V[self._bias_ids] += self._bias
+        if self._params.needs_penalties:
+            self._penalise(logits_V)
+
+    def _penalise(self, logits_V: Logits) -> None:
+        """Repetition as in CTRL (1909.05858), over prompt and output; the other two as OpenAI."""
+        params = self._params
+        if params.repetition_penalty != 1.0:
+            seen = np.flatnonzero(self._seen)
+            values = logits_V[seen]
+            weight = np.float32(params.repetition_penalty)
+            logits_V[seen] = np.where(values > 0, values / weight, values * weight)
+        used = np.flatnonzero(self._counts)
+        logits_V[used] -= np.float32(params.frequency_penalty) * self._counts[used]
+        logits_V[used] -= np.float32(params.presence_penalty)
+
+
+def spellings(word: str, encode: Encode | None) -> list[list[int]]:
+    """The token sequences of a word at the start of a text and after a space."""
+    if encode is None:
+        return []
+    found: list[list[int]] = []
+    for text in (word, " " + word.lstrip()):
+        ids = encode(text)
+        if ids and ids not in found:
+            found.append(ids)
+    return found

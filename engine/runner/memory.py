@@ -1,0 +1,127 @@
+"""The memory plan: what weights and KV take, how many blocks fit, refused with numbers before loading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config import EngineConfig
+from engine.errors import EngineStartError
+from engine.models.spec import ModelSpec
+
+CPU_BLOCK, CPU_BATCHED_TOKENS = 32, 512
+CPU_KV_CEILING = 1 << 30  # default KV size on a CPU: at most this,
+CPU_KV_SHARE = 4  # and at most one part in four of the free memory
+WORKSPACE_BYTES = 256 << 20  # activations, logits, allocator slack
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """Bytes and blocks this engine will hold."""
+
+    weight_bytes: int
+    block_bytes: int
+    num_blocks: int
+    block_size: int
+    max_model_len: int
+
+    @property
+    def kv_bytes(self) -> int:
+        return self.block_bytes * self.num_blocks
+
+
+def plan_memory(
+    config: EngineConfig, spec: ModelSpec, *, weight_bytes: int, kv_itemsize: int, free_bytes: int
+) -> MemoryPlan:
+    """Size the KV cache. Raises `EngineStartError` with the numbers when something cannot fit."""
+    block_size = config.block_size or CPU_BLOCK
+    max_len = config.max_model_len or spec.max_len
+    if max_len > spec.max_len:
+        raise EngineStartError(
+            f"max_model_len {max_len} is over the model's {spec.max_len} positions.",
+            f"Use at most {spec.max_len}.",
+        )
+    block_bytes = spec.kv_bytes_per_token(kv_itemsize) * block_size
+    room = free_bytes - weight_bytes - WORKSPACE_BYTES
+    if room < block_bytes * 2:
+        raise EngineStartError(
+            f"The weights need {_mib(weight_bytes)} and the workspace {_mib(WORKSPACE_BYTES)}, "
+            f"but {_mib(free_bytes)} of memory are free.",
+            "Use a smaller model or a machine with more memory.",
+        )
+    blocks = _num_blocks(config, block_size, block_bytes, max_len, free_bytes)
+    if blocks * block_bytes > room:
+        raise EngineStartError(
+            f"A KV cache of {_mib(blocks * block_bytes)} beside weights of {_mib(weight_bytes)} "
+            f"does not fit {_mib(free_bytes)} of free memory.",
+            f"Lower kv_cache_memory_bytes or num_gpu_blocks_override to {_mib(room)} or less.",
+        )
+    max_len = _fit_length(config, blocks * block_size, max_len, blocks * block_bytes)
+    return MemoryPlan(
+        weight_bytes=weight_bytes,
+        block_bytes=block_bytes,
+        num_blocks=blocks,
+        block_size=block_size,
+        max_model_len=max_len,
+    )
+
+
+def _num_blocks(
+    config: EngineConfig, block_size: int, block_bytes: int, max_len: int, free_bytes: int
+) -> int:
+    """As asked for; else enough for every sequence at full length, under the ceilings."""
+    if config.num_gpu_blocks_override is not None:
+        return config.num_gpu_blocks_override
+    if config.kv_cache_memory_bytes is not None:
+        blocks = config.kv_cache_memory_bytes // block_bytes
+        if blocks < 2:
+            raise EngineStartError(
+                f"kv_cache_memory_bytes={config.kv_cache_memory_bytes} holds {blocks} blocks of "
+                f"{block_bytes} bytes ({block_size} tokens).",
+                f"Give at least {2 * block_bytes} bytes.",
+            )
+        return blocks
+    enough = config.max_num_seqs * -(-max_len // block_size)
+    return max(2, min(enough, min(CPU_KV_CEILING, free_bytes // CPU_KV_SHARE) // block_bytes))
+
+
+def _fit_length(config: EngineConfig, kv_tokens: int, max_len: int, kv_bytes: int) -> int:
+    """A context that was asked for must fit the KV cache; a default one is cut to it."""
+    if kv_tokens >= max_len:
+        return max_len
+    if config.max_model_len is not None:
+        raise EngineStartError(
+            f"max_model_len {max_len} needs more KV cache than the {_mib(kv_bytes)} "
+            f"({kv_tokens} tokens) there are.",
+            f"Use a max_model_len of at most {kv_tokens}, or a larger kv_cache_memory_bytes.",
+        )
+    return kv_tokens
+
+
+def free_memory() -> int:
+    """Bytes a new process may take: the kernel's estimate, or the container's limit if lower."""
+    free = _meminfo("MemAvailable")
+    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def _meminfo(name: str) -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise EngineStartError("/proc/meminfo does not say how much memory is free.", "Run on Linux.")
+
+
+def _number(path: str) -> int | None:
+    try:
+        text = Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _mib(count: int) -> str:
+    return f"{max(0, count) / MIB:.0f} MiB"

@@ -1,0 +1,163 @@
+"""Logits → tokens and logprobs, row by row as each request asked.
+
+All-greedy steps are one argmax. Everything else is done only for the rows that need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.errors import InternalError, InvalidRequest, PagodaError
+from engine.kernels.sample_filter import sample_filter
+from engine.kernels.sample_greedy import sample_greedy
+from engine.kernels.sample_gumbel import sample_gumbel
+from engine.messages import TokenLogprob
+from engine.runner.constraints import Constraints, Encode, needs_constraints
+from engine.scheduler.plan import RowStart
+
+_SEED_MASK = 2**64 - 1
+
+
+@dataclass(slots=True)
+class Sampled:
+    """Results by index into the sampled rows."""
+
+    token_ids: NDArray[np.int64]  # -1 where the row failed
+    logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
+    failed: dict[int, PagodaError] = field(default_factory=dict)
+
+
+class Sampler:
+    """Sampling settings of every row, and the draw itself."""
+
+    def __init__(self, rows: int, vocab_size: int, encode: Encode | None = None) -> None:
+        self._vocab_size, self._encode = vocab_size, encode
+        self._temperature = np.zeros(rows, np.float32)  # 0: greedy
+        self._top_k = np.full(rows, -1, np.int64)
+        self._top_p = np.ones(rows, np.float32)
+        self._min_p = np.zeros(rows, np.float32)
+        self._seed = np.zeros(rows, np.uint64)
+        self._filters = np.zeros(rows, np.bool_)
+        self._special = np.zeros(rows, np.bool_)  # has constraints or wants logprobs
+        self._constraints: dict[int, Constraints] = {}
+        self._num_logprobs: dict[int, int] = {}
+
+    def start(self, start: RowStart) -> None:
+        row, params = start.row, start.params
+        self.end(row)
+        self._temperature[row] = 0.0 if params.greedy else params.temperature
+        self._top_k[row] = min(params.top_k, self._vocab_size)
+        self._top_p[row], self._min_p[row] = params.top_p, params.min_p
+        self._filters[row] = params.top_k > 0 or params.top_p < 1.0 or params.min_p > 0.0
+        self._seed[row] = start.seed & _SEED_MASK
+        if needs_constraints(params):
+            self._constraints[row] = Constraints(start, self._vocab_size, self._encode)
+        if params.logprobs is not None:
+            self._num_logprobs[row] = params.logprobs
+        self._special[row] = row in self._constraints or row in self._num_logprobs
+
+    def end(self, row: int) -> None:
+        self._constraints.pop(row, None)
+        self._num_logprobs.pop(row, None)
+        self._special[row] = False
+
+    def sample(
+        self, logits_SV: Tensor, rows: NDArray[np.int32], positions: NDArray[np.int64]
+    ) -> Sampled:
+        """Draw the token at `positions` for each of `rows`. Changes `logits_SV`."""
+        raw = self._keep_raw(logits_SV, rows)
+        failed = self._constrain(logits_SV, rows)
+        temperature = self._temperature[rows]
+        drawn = np.flatnonzero(temperature)
+        token_ids = sample_greedy(logits_SV).numpy()
+        for i in np.flatnonzero(token_ids < 0).tolist():
+            failed.setdefault(i, InternalError("The model's output holds a value that is no number."))
+        if len(drawn):
+            token_ids[drawn] = self._draw(logits_SV, rows, positions, drawn)
+        for i in failed:
+            token_ids[i] = -1
+        self._remember(rows, token_ids)
+        found = {
+            i: top_logprobs(raw[i], int(token_ids[i]), self._num_logprobs[int(rows[i])])
+            for i in raw
+            if token_ids[i] >= 0
+        }
+        return Sampled(token_ids, found, failed)
+
+    def _draw(
+        self,
+        logits_SV: Tensor,
+        rows: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        drawn: NDArray[np.intp],
+    ) -> NDArray[np.int64]:
+        picked = rows[drawn]
+        scaled = logits_SV if len(drawn) == len(rows) else logits_SV[torch.from_numpy(drawn)]
+        scaled = scaled / torch.from_numpy(self._temperature[picked])[:, None]
+        where = np.flatnonzero(self._filters[picked])
+        if len(where):
+            owners, at = picked[where], torch.from_numpy(where)
+            scaled[at] = sample_filter(
+                scaled[at],
+                torch.from_numpy(self._top_k[owners]),
+                torch.from_numpy(self._top_p[owners]),
+                torch.from_numpy(self._min_p[owners]),
+            )
+        tokens: NDArray[np.int64] = sample_gumbel(
+            scaled, self._seed[picked], positions[drawn]
+        ).numpy()
+        return tokens
+
+    def _keep_raw(self, logits_SV: Tensor, rows: NDArray[np.int32]) -> dict[int, Tensor]:
+        """Untouched logits of the rows that want logprobs, by index."""
+        if not self._num_logprobs:
+            return {}
+        return {
+            i: logits_SV[i].clone() if row in self._constraints else logits_SV[i]
+            for i, row in enumerate(rows.tolist())
+            if row in self._num_logprobs
+        }
+
+    def _constrain(self, logits_SV: Tensor, rows: NDArray[np.int32]) -> dict[int, PagodaError]:
+        failed: dict[int, PagodaError] = {}
+        if not self._constraints:
+            return failed
+        for i, row in enumerate(rows.tolist()):
+            if (constraints := self._constraints.get(row)) is None:
+                continue
+            logits_V = logits_SV[i].numpy()
+            constraints.apply(logits_V)
+            if logits_V.max() == -np.inf:
+                failed[i] = InvalidRequest(
+                    "The request's allowed_token_ids, bad_words and min_tokens leave no token that "
+                    "may come next; relax one of them."
+                )
+        return failed
+
+    def _remember(self, rows: NDArray[np.int32], token_ids: NDArray[np.int64]) -> None:
+        if not self._constraints:
+            return
+        for i, row in enumerate(rows.tolist()):
+            if (constraints := self._constraints.get(row)) is not None and token_ids[i] >= 0:
+                constraints.add(int(token_ids[i]))
+
+
+def top_logprobs(logits_V: Tensor, chosen: int, count: int) -> list[TokenLogprob]:
+    """The chosen token, then the `count` likeliest (the chosen one not twice)."""
+    scores_V = logits_V.log_softmax(-1)
+    rank = int((scores_V > scores_V[chosen]).sum()) + 1
+    found = [TokenLogprob(chosen, float(scores_V[chosen]), rank)]
+    if count:
+        top = scores_V.topk(min(count, scores_V.shape[0]))
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        found += [
+            TokenLogprob(token, score, place)
+            for place, (token, score) in enumerate(pairs, 1)
+            if token != chosen
+        ]
+    return found

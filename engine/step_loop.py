@@ -1,0 +1,76 @@
+"""Drives a `Core` on one thread; everybody else talks to it through an inbox.
+
+The loop never waits on Redis. Without work it is blocked on an event.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from engine.core import Core
+from engine.messages import Delta, Finish, QueueBody
+
+IDLE_WAIT_S = 1.0
+
+
+class StepLoop:
+    """`submit` and `cancel` may be called by any thread, `run` by one."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.turns = 0
+        self._inbox: deque[QueueBody | tuple[str, Finish]] = deque()
+        self._inbox_width = 0
+        self._event = threading.Event()
+        self._stopping = False
+        self._turned_at: float | None = None  # None while idle
+
+    def submit(self, body: QueueBody) -> None:
+        self._inbox_width += body.width
+        self._inbox.append(body)
+        self._event.set()
+
+    def cancel(self, rid: str, finish: Finish) -> None:
+        self._inbox.append((rid, finish))
+        self._event.set()
+
+    def stop(self) -> None:
+        """Let `run` return after its current step."""
+        self._stopping = True
+        self._event.set()
+
+    def credit(self) -> int:
+        """Sequences that may be read from the queue now."""
+        return max(0, self.core.credit() - self._inbox_width)
+
+    def age_ms(self) -> int:
+        """Since the loop last turned; 0 while it has nothing to do."""
+        turned_at = self._turned_at
+        return 0 if turned_at is None else int((time.monotonic() - turned_at) * 1000)
+
+    def run(self, deliver: Callable[[list[Delta]], None]) -> None:
+        """Step while there is work, hand every step's deltas to `deliver`, until `stop()`."""
+        core = self.core
+        while not self._stopping:
+            self._event.clear()
+            self._drain_inbox()
+            if not core.has_work():
+                self._turned_at = None
+                self._event.wait(IDLE_WAIT_S)
+                continue
+            self._turned_at = time.monotonic()
+            if deltas := core.step():
+                deliver(deltas)
+            self.turns += 1
+
+    def _drain_inbox(self) -> None:
+        while self._inbox:
+            item = self._inbox.popleft()
+            if isinstance(item, QueueBody):
+                self.core.submit(item)
+                self._inbox_width -= item.width
+            else:
+                self.core.cancel(*item)

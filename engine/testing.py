@@ -1,0 +1,229 @@
+"""`FakeCore`: a core without a model, for tests and for measuring everything around the engine.
+
+Tokens depend only on the prompt, the choice and the position, so that two runs can be compared.
+`python -m engine.testing` is a whole engine daemon with it in place of a model.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engine.core import Gauges
+from engine.errors import InvalidRequest, PagodaError
+from engine.messages import (
+    ChoiceDelta,
+    Counts,
+    Delta,
+    EngineCounters,
+    ErrorInfo,
+    EventKind,
+    Finish,
+    QueueBody,
+)
+from engine.wire_errors import describe
+
+BLOCK_TOKENS = 16
+DEFAULT_MAX_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeSpeed:
+    """How fast the fake engine is."""
+
+    step_delay_s: float = 0.0
+    tokens_per_step: int = 1  # of each running choice
+    max_num_seqs: int = 256
+    vocab_size: int = 256
+    max_model_len: int = 32768
+
+
+@dataclass(slots=True)
+class _Choice:
+    index: int
+    crc: int
+    limit: int
+    made: int = 0
+    finish: Finish | None = None
+
+
+@dataclass(slots=True)
+class _Request:
+    body: QueueBody
+    submitted: float
+    seq: int = 0
+    started: float | None = None
+    first_token: float | None = None
+    choices: list[_Choice] = field(default_factory=list)
+
+
+def fake_token(crc: int, position: int, vocab_size: int) -> int:
+    """Token at `position` of a choice; the same for ever."""
+    return zlib.crc32(position.to_bytes(4, "little"), crc) % vocab_size
+
+
+class FakeCore:
+    """Obeys the contract of `engine.core.Core`: STARTED, DELTA…, then END or REFUSED once."""
+
+    def __init__(self, speed: FakeSpeed = FakeSpeed()) -> None:
+        self.counters = EngineCounters()
+        self.speed = speed
+        self.max_model_len = speed.max_model_len
+        self._waiting: deque[_Request] = deque()
+        self._running: dict[str, _Request] = {}
+        self._out: list[Delta] = []
+
+    def submit(self, body: QueueBody) -> None:
+        if (known := self._find(body.rid)) is not None:
+            if known.body.attempt >= body.attempt:
+                return
+            self._end(known, Finish.LOST)
+        request = _Request(body, time.monotonic())
+        try:
+            self._check(body)
+        except PagodaError as error:
+            self._refuse(request, error)
+            return
+        n, limit = body.params.n, body.params.max_tokens or DEFAULT_MAX_TOKENS
+        for prompt_idx, prompt in enumerate(body.prompts):
+            for choice in range(n):
+                crc = zlib.crc32(repr((prompt, choice)).encode())
+                request.choices.append(_Choice(prompt_idx * n + choice, crc, limit))
+        self._waiting.append(request)
+
+    def cancel(self, rid: str, finish: Finish) -> None:
+        if (request := self._find(rid)) is not None:
+            self.counters.aborted += 1
+            self._end(request, finish)
+
+    def step(self) -> list[Delta]:
+        self._admit()
+        if self._running and self.speed.step_delay_s:
+            time.sleep(self.speed.step_delay_s)
+        for request in list(self._running.values()):
+            self._advance(request)
+        self.counters.steps += 1
+        out, self._out = self._out, []
+        return out
+
+    def has_work(self) -> bool:
+        return bool(self._waiting or self._running or self._out)
+
+    def gauges(self) -> Gauges:
+        used = sum(self._blocks(request) for request in list(self._running.values()))
+        total = self.speed.max_num_seqs * self.speed.max_model_len // BLOCK_TOKENS
+        return Gauges(
+            running=self._width(self._running.values()),
+            waiting=self._width(self._waiting),
+            blocks_total=total,
+            blocks_free=total - used,
+            blocks_cached=0,
+        )
+
+    def credit(self) -> int:
+        seqs = self.speed.max_num_seqs
+        free = seqs - self._width(self._running.values())
+        return max(0, free + max(16, seqs // 4) - self._width(self._waiting))
+
+    def _check(self, body: QueueBody) -> None:
+        if not body.prompts or not all(body.prompts):
+            raise InvalidRequest("There is no prompt: send at least one token.", param="prompt")
+        longest = max(map(len, body.prompts))
+        if longest >= self.speed.max_model_len:
+            raise InvalidRequest(
+                f"The prompt has {longest} tokens, the model takes {self.speed.max_model_len}.",
+                param="prompt",
+            )
+
+    def _admit(self) -> None:
+        room = self.speed.max_num_seqs - self._width(self._running.values())
+        while self._waiting and (self._waiting[0].body.width <= room or not self._running):
+            request = self._waiting.popleft()
+            room -= request.body.width
+            request.started = time.monotonic()
+            self._running[request.body.rid] = request
+            self.counters.prompt_tokens += sum(map(len, request.body.prompts))
+            self._emit(request, EventKind.STARTED)
+
+    def _advance(self, request: _Request) -> None:
+        if request.first_token is None:
+            request.first_token = time.monotonic()
+        deltas = [self._more(choice) for choice in request.choices if choice.finish is None]
+        if all(choice.finish is not None for choice in request.choices):
+            self.counters.finished += 1
+            self._forget(request)
+            self._emit(request, EventKind.END, deltas)
+        else:
+            self._emit(request, EventKind.DELTA, deltas)
+
+    def _more(self, choice: _Choice) -> ChoiceDelta:
+        until = min(choice.limit, choice.made + self.speed.tokens_per_step)
+        positions = range(choice.made, until)
+        tokens = [fake_token(choice.crc, p, self.speed.vocab_size) for p in positions]
+        choice.made = until
+        choice.finish = Finish.LENGTH if until == choice.limit else None
+        self.counters.generation_tokens += len(tokens)
+        return ChoiceDelta(choice.index, tokens, finish=choice.finish)
+
+    def _end(self, request: _Request, finish: Finish) -> None:
+        deltas = [ChoiceDelta(c.index, [], finish=finish) for c in request.choices if not c.finish]
+        self._forget(request)
+        self._emit(request, EventKind.END, deltas)
+
+    def _refuse(self, request: _Request, error: PagodaError) -> None:
+        self.counters.failed += 1
+        self._emit(request, EventKind.REFUSED, error=describe(error))
+
+    def _emit(
+        self,
+        request: _Request,
+        kind: EventKind,
+        choices: list[ChoiceDelta] | None = None,
+        error: ErrorInfo | None = None,
+    ) -> None:
+        body = request.body
+        delta = Delta(body.rid, body.attempt, request.seq, kind, choices or [], error=error)
+        if kind in (EventKind.END, EventKind.REFUSED):
+            delta.counts = self._counts(request)
+        request.seq += 1
+        self._out.append(delta)
+
+    def _counts(self, request: _Request) -> Counts:
+        now = time.monotonic()
+
+        def ms(at: float | None) -> int:
+            return 0 if at is None else round((at - request.submitted) * 1000)
+
+        return Counts(
+            prompt_tokens=sum(map(len, request.body.prompts)),
+            completion_tokens=sum(choice.made for choice in request.choices),
+            queue_ms=ms(request.started if request.started is not None else now),
+            ttft_ms=ms(request.first_token),
+            total_ms=ms(now),
+        )
+
+    def _find(self, rid: str) -> _Request | None:
+        if rid in self._running:
+            return self._running[rid]
+        return next((request for request in self._waiting if request.body.rid == rid), None)
+
+    def _forget(self, request: _Request) -> None:
+        if self._running.pop(request.body.rid, None) is None and request in self._waiting:
+            self._waiting.remove(request)
+
+    def _blocks(self, request: _Request) -> int:
+        prompt = max(map(len, request.body.prompts))
+        return sum(-(-(prompt + choice.made) // BLOCK_TOKENS) for choice in request.choices)
+
+    @staticmethod
+    def _width(requests: Iterable[_Request]) -> int:
+        return sum(request.body.width for request in list(requests))
+
+
+if __name__ == "__main__":
+    from engine.daemon import main_of_fake
+
+    raise SystemExit(main_of_fake())

@@ -1,0 +1,47 @@
+"""The `pagoda` command. `serve` is the launcher; every other verb is a Django command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from engine.settings import SettingError
+
+USAGE = """pagoda serve [MODEL] [flags]        serve a model (see: pagoda serve --help)
+pagoda keys create|list|rotate|revoke
+pagoda models register|list|load|unload|restart|download|delete
+pagoda admin reset-password [USER]
+pagoda migrate | check | agent | settle | createsuperuser …   Django's and our own commands
+"""
+HELP_WORDS = ("-h", "--help", "help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry of the console script and of manage.py. Returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in HELP_WORDS and len(words) == 1:
+        sys.stdout.write(USAGE)
+        return 0 if words else 2
+    if words[0] == "serve":
+        from inference_site.launcher.serve import serve
+
+        return serve(words[1:])
+    return django_command(words)
+
+
+def django_command(words: Sequence[str]) -> int:
+    """Run one management command. Wrong settings are one line on stderr and status 2."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
+    try:
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(["pagoda", *words])
+    except SettingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

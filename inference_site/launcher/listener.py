@@ -1,0 +1,41 @@
+"""The listening socket: made by the launcher, inherited by every web process."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from engine.settings import SettingError
+
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen before anything else starts. Raises `SettingError` with the remedy."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise SettingError(f"PAGODA_HOST={host!r} is no address: {error.strerror}.") from None
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind(address)
+        server.listen(BACKLOG)
+    except OSError as error:
+        server.close()
+        raise SettingError(_why(host, port, error)) from None
+    server.setblocking(False)
+    return server
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is taken by another process. Stop that one, or choose another "
+            "port with --port or PAGODA_PORT."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs privileges. Choose one above 1023 with --port or PAGODA_PORT."
+    return f"Cannot listen on {host}:{port}: {error.strerror}. Check --host and PAGODA_HOST."

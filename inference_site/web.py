@@ -1,0 +1,68 @@
+"""One web process: `python -m inference_site.web --fd N` serves on an inherited socket.
+
+Several of these share the socket; the kernel hands each new connection to one that accepts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+
+APPLICATION = "inference_site.asgi:application"
+HEADER_BYTES = 64 * 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m inference_site.web")
+    parser.add_argument("--fd", type=int, required=True, help="inherited listening socket")
+    parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
+    parser.add_argument("--drain-s", type=int, default=120, help="open requests may take this long")
+    given = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
+    (_uvicorn if given.server == "uvicorn" else _daphne)(given.fd, given.drain_s)
+    return 0
+
+
+def _uvicorn(fd: int, drain_s: int) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        APPLICATION,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets",
+        lifespan="on",
+        log_config=None,  # Django's LOGGING holds for the process
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        timeout_keep_alive=75,  # above the 60 s of common proxies, so that they close first
+        timeout_graceful_shutdown=drain_s,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
+
+
+def _daphne(fd: int, drain_s: int) -> None:
+    """Daphne has no lifespan and ends open requests at SIGTERM: `drain_s` cannot be kept."""
+    import django
+
+    django.setup()
+    from daphne.endpoints import build_endpoint_description_strings
+    from daphne.server import Server
+
+    from inference_site.asgi import application
+
+    Server(
+        application,
+        endpoints=build_endpoint_description_strings(file_descriptor=fd),
+        server_name="",
+        http_timeout=None,
+        application_close_timeout=drain_s,
+    ).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

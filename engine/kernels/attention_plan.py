@@ -13,6 +13,7 @@ Grid: any number of programs; program i writes spans and blocks i, i + programs,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,8 +82,8 @@ def make_work(
     prefills = min(num_seqs, num_tokens // (max_decode_q + 1))
     blocks = num_tokens // (prefill.rows // group) + prefills if prefills else 0
     part_rows = max_decode_q * group
-    ints = {"dtype": torch.int32, "device": device}
-    floats = {"dtype": torch.float32, "device": device}
+    ints: dict[str, Any] = {"dtype": torch.int32, "device": device}
+    floats: dict[str, Any] = {"dtype": torch.float32, "device": device}
     return AttentionWork(
         decode_items=torch.zeros(spans, ITEM_WORDS, **ints),
         prefill_items=torch.zeros(blocks, ITEM_WORDS, **ints),
@@ -106,21 +107,24 @@ def num_processors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def plan_attention_ref(work: AttentionWork, plan: AttentionPlan) -> tuple[list, list]:
+Items = list[tuple[int, ...]]
+
+
+def plan_attention_ref(work: AttentionWork, plan: AttentionPlan) -> tuple[Items, Items]:
     """The decode and prefill items the kernel writes, in its order."""
     starts, lengths = plan.q_start.tolist(), plan.seq_len.tolist()
     rows = [(s, n, starts[s], starts[s + 1] - starts[s]) for s, n in enumerate(lengths)]
     decodes = [row for row in rows if 0 < row[3] <= work.max_decode_q]
     total = sum(row[1] for row in decodes) * work.num_kv_heads
     span = max(MIN_SPAN, ceil_div(total, work.target_programs * SPAN_UNIT) * SPAN_UNIT)
-    decode: list[tuple[int, ...]] = []
+    decode: Items = []
     for row in decodes:
         even = ceil_div(ceil_div(row[1], ceil_div(row[1], span)), SPAN_UNIT) * SPAN_UNIT
         edges = list(range(0, row[1], even))
         facts = (len(decode), len(edges))
         decode += [(*row, at, min(at + even, row[1]), *facts) for at in edges]
     block = work.prefill_launch.rows // work.group
-    prefill = [
+    prefill: Items = [
         (*row, at * block, at)
         for row in rows
         if row[3] > work.max_decode_q

@@ -46,7 +46,7 @@ def gated_activation_kernel(
         active = 0.5 * gate * (1.0 + tl.erf(gate * 0.7071067811865476))
     else:  # x / 2 · (1 + tanh y) = x / (1 + e^-2y)
         y = 0.7978845608028654 * (gate + 0.044715 * gate * gate * gate)
-        active = gate / (1.0 + tl.exp2(-2.0 * LOG2E * y))
+        active = gate / (1.0 + tl.exp2(y * (-2.0 * LOG2E)))
     tl.store(p_out + i_t * F + o_f, (active * up).to(p_out.dtype.element_ty), mask=in_f)
 
 

@@ -107,13 +107,13 @@ def adjust_logits_kernel(
         here = (ids >= first) & (ids < first + BLOCK_V) & (ids < V)
         if tl.max(here.to(tl.int32), 0) > 0:
             bias = tl.load(p_bias + table * NUM_BIAS + o_k, mask=here, other=0.0)
-            x = tl.load(p_row + ids, mask=here, other=0.0).to(tl.float32)
-            word = tl.load(p_allowed + table * words + ids // 32, mask=here, other=0)
-            uses = tl.load(p_uses + table * V + ids, mask=here, other=0)
-            x = tl.where(((word >> (ids % 32)) & 1) == 1, x + bias, float("-inf"))
-            x = penalise(x, uses, repetition, frequency, presence)
+            y = tl.load(p_row + ids, mask=here, other=0.0).to(tl.float32) + bias
+            word_k = tl.load(p_allowed + table * words + ids // 32, mask=here, other=0)
+            uses_k = tl.load(p_uses + table * V + ids, mask=here, other=0)
+            y = tl.where(((word_k >> (ids % 32)) & 1) == 1, y, float("-inf"))
+            y = penalise(y, uses_k, repetition, frequency, presence)
             tl.debug_barrier()  # other threads' plain values of these tokens are written
-            tl.store(p_new + ids, x / divisor, mask=here)
+            tl.store(p_new + ids, y / divisor, mask=here)
 
 
 def adjust_logits_gpu(adjusted_SV: Tensor, logits_SV: Tensor, rows: SampleRows) -> None:

@@ -5,8 +5,8 @@ layers, with fixed bounds (grids never depend on the batch, so graphs replay any
 decode: (sequence, span of keys) for 0 < q_len ≤ max_decode_q. A span is
 max(256, total keys · G ÷ target programs) rounded up to 64, evened out within a sequence;
 prefill: (sequence, block of queries) for longer ones, longest first.
-Each item is 8 int32: sequence, kv_len, first row of q, q_len, then first key, end key, first item of
-the sequence, number of spans (decode) or first query of the block (prefill).
+Each item is 8 int32: sequence, kv_len, first row of q, q_len, then first key, end key, first item
+of the sequence, number of spans (decode) or first query of the block (prefill).
 Grid: any number of programs; program i writes spans and blocks i, i + programs, … of all sequences.
 """
 
@@ -72,11 +72,14 @@ def make_work(
     dtype: torch.dtype,
     device: torch.device,
     max_decode_q: int = 1,
+    decode: Launch | None = None,
+    prefill: Launch | None = None,
 ) -> AttentionWork:
-    """Buffers for up to `num_seqs` sequences and `num_tokens` tokens in one step."""
+    """Buffers for up to `num_seqs` sequences and `num_tokens` tokens in one step. Launches come
+    from the tuning table unless given."""
     group = num_heads // num_kv_heads
-    decode = decode_launch(device, head_dim, dtype, group)
-    prefill = prefill_launch(device, head_dim, dtype, group)
+    decode = decode or decode_launch(device, head_dim, dtype, group)
+    prefill = prefill or prefill_launch(device, head_dim, dtype, group)
     target = decode.programs_per_sm * num_processors(device)
     spans = num_seqs + ceil_div(target, num_kv_heads)
     prefills = min(num_seqs, num_tokens // (max_decode_q + 1))

@@ -1,6 +1,6 @@
 """The loop over cache tiles that decode and prefill attention share.
 
-Per tile of TILE keys: s = q · k, running maximum m, sum l and output acc in float32 (online
+Per tile of TILE keys: s = q · k, running maximum m, sum `total` and output acc in float32 (online
 softmax). The scale is folded into the exponent, p = exp2(s·c - m·c) with c = scale · log2 e, one
 fused multiply-add per score; with a soft cap or ALiBi the scores are finished first and c = 1.
 A tile lies inside one cache block, so its address needs one scalar block id.
@@ -20,7 +20,9 @@ def tile_dot(a, b, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def finish_scores(s, q_pos, k_pos, slope, scale, soft_cap, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr):
+def finish_scores(
+    s, q_pos, k_pos, slope, scale, soft_cap, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr
+):
     """Scores in log2 units after cap · tanh(s / cap) and slope · (k_pos - q_pos)."""
     s = s * scale
     if HAS_CAP:
@@ -33,13 +35,13 @@ def finish_scores(s, q_pos, k_pos, slope, scale, soft_cap, HAS_CAP: tl.constexpr
 
 @triton.jit
 def attend_tiles(
-    acc, m, l, b_q, q_pos, slope, p_k, p_v, p_table, first, last, kv_len,
+    acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, first, last, kv_len,
     stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
     D: tl.constexpr, BLOCK_D: tl.constexpr, TILE: tl.constexpr, TILES_PER_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, EVICT: tl.constexpr, MASKED: tl.constexpr, IS_CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr,
 ):  # fmt: skip
-    """Fold tiles first … last-1 into (acc, m, l). MASKED: some query does not see some key."""
+    """Fold tiles first … last-1 into (acc, m, total). MASKED: some query does not see some key."""
     o_n = tl.arange(0, TILE)
     o_d = tl.arange(0, BLOCK_D)
     in_d = o_d < D
@@ -59,7 +61,9 @@ def attend_tiles(
             b_k = tl.load(p_kt, mask=in_d[:, None], other=0.0, eviction_policy=EVICT)
         if MASKED:  # rows past the end may hold anything, and 0 · NaN is NaN
             real = k_pos < kv_len
-            b_v = tl.load(p_vt, mask=real[:, None] & in_d[None, :], other=0.0, eviction_policy=EVICT)
+            b_v = tl.load(
+                p_vt, mask=real[:, None] & in_d[None, :], other=0.0, eviction_policy=EVICT
+            )
         elif D == BLOCK_D:
             b_v = tl.load(p_vt, eviction_policy=EVICT)
         else:
@@ -79,10 +83,10 @@ def attend_tiles(
         m_new = tl.maximum(m, tl.max(s, 1))
         p = tl.exp2(s * c - (m_new * c)[:, None])
         fade = tl.exp2((m - m_new) * c)
-        l = l * fade + tl.sum(p, 1)
+        total = total * fade + tl.sum(p, 1)
         acc = acc * fade[:, None] + tile_dot(p.to(b_v.dtype), b_v, PRECISION)
         m = m_new
-    return acc, m, l
+    return acc, m, total
 
 
 @triton.jit
@@ -97,7 +101,7 @@ def attend_span(
     """Attention of queries at positions q_lo … q_hi over keys first_token … last_token-1.
 
     Masked tiles at the window's edge, then tiles every query sees whole, then the diagonal and the
-    ragged end. Returns (acc / l, log2-sum-exp): zeros and -inf for a row that saw nothing.
+    ragged end. Returns (acc / total, log2-sum-exp): zeros and -inf for a row that saw nothing.
     """
     first = first_token // TILE
     last = tl.cdiv(last_token, TILE)
@@ -107,27 +111,27 @@ def attend_span(
         full = tl.minimum(full, (q_lo + 1) // TILE)
     acc = tl.zeros([ROWS, BLOCK_D], tl.float32)
     m = tl.full([ROWS], FLOOR, tl.float32)
-    l = tl.zeros([ROWS], tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
     if HAS_WINDOW:
         first = tl.maximum(first, tl.maximum(q_lo - window + 1, 0) // TILE)
         inside = tl.cdiv(tl.maximum(q_hi - window + 1, 0), TILE)
         inside = tl.minimum(tl.maximum(inside, first), tl.maximum(last, first))
-        acc, m, l = attend_tiles(
-            acc, m, l, b_q, q_pos, slope, p_k, p_v, p_table, first, inside, kv_len,
+        acc, m, total = attend_tiles(
+            acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, first, inside, kv_len,
             stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
             D, BLOCK_D, TILE, TILES_PER_BLOCK, PRECISION, EVICT, True, IS_CAUSAL,
             HAS_WINDOW, HAS_CAP, HAS_ALIBI,
         )  # fmt: skip
         first = inside
     full = tl.minimum(tl.maximum(full, first), tl.maximum(last, first))
-    acc, m, l = attend_tiles(
-        acc, m, l, b_q, q_pos, slope, p_k, p_v, p_table, first, full, kv_len,
+    acc, m, total = attend_tiles(
+        acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, first, full, kv_len,
         stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
         D, BLOCK_D, TILE, TILES_PER_BLOCK, PRECISION, EVICT, False, IS_CAUSAL,
         HAS_WINDOW, HAS_CAP, HAS_ALIBI,
     )  # fmt: skip
-    acc, m, l = attend_tiles(
-        acc, m, l, b_q, q_pos, slope, p_k, p_v, p_table, full, last, kv_len,
+    acc, m, total = attend_tiles(
+        acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, full, last, kv_len,
         stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
         D, BLOCK_D, TILE, TILES_PER_BLOCK, PRECISION, EVICT, True, IS_CAUSAL,
         HAS_WINDOW, HAS_CAP, HAS_ALIBI,
@@ -135,7 +139,7 @@ def attend_span(
     c = scale * LOG2E
     if HAS_CAP or HAS_ALIBI:
         c = 1.0
-    saw = l > 0.0
-    safe = tl.where(saw, l, 1.0)
+    saw = total > 0.0
+    safe = tl.where(saw, total, 1.0)
     lse = tl.where(saw, m * c + tl.log2(safe), float("-inf"))
     return acc / safe[:, None], lse

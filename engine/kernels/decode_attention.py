@@ -115,7 +115,7 @@ def decode_attention(
     slopes_H: Tensor | None = None,
     causal: bool = True,
 ) -> None:
-    """Fill `out_THD` for the sequences that the plan gave to decode; other rows stay as they are."""
+    """Fill `out_THD` for the sequences the plan gave to decode; other rows stay as they are."""
     num_heads, dim = q_THD.shape[1:]
     num_kv_heads, block_size = k_cache_NGBD.shape[1:3]
     group = num_heads // num_kv_heads

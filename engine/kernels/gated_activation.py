@@ -1,5 +1,7 @@
-"""out = act(gate) · up, gate and up side by side: gate_up [T, 2F] → [T, F]. silu(x) = x / (1 + e⁻ˣ),
-gelu(x) = x / 2 · (1 + erf(x / √2)), gelu_tanh its tanh form as Gemma uses it.
+"""out = act(gate) · up, gate and up side by side: gate_up [T, 2F] → [T, F].
+
+silu(x) = x / (1 + e⁻ˣ), gelu(x) = x / 2 · (1 + erf(x / √2)), gelu_tanh its
+tanh form as Gemma uses it.
 
 Kernel: grid (T, ceil(F / 1024)), float32 inside. Bound by memory: 3 · T · F elements. Safe in CUDA
 graphs. Bench: python -m benchmarks.kernels rows

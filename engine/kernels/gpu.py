@@ -1,4 +1,4 @@
-"""Triton where it is installed; elsewhere stand-ins, so that every kernel file imports without it."""
+"""Triton where it is installed; elsewhere stand-ins, so that kernel files import without it."""
 
 from __future__ import annotations
 

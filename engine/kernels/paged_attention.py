@@ -4,8 +4,9 @@ q [T, H, D] rows of the flat batch (any row stride), K and V cache [N, G, B, D],
 The query at position p of sequence s sees keys max(0, p-window+1) … p of its blocks (window 0: all;
 not causal: keys up to the sequence's end). out [T, H·D] = softmax(score(q·k · scale)) · v, float32
 sums; score(x) = soft_cap · tanh(x / soft_cap) where a cap is set, plus slopes[h] · (key - query
-position) with ALiBi. Rows of tokens that belong to no sequence are left undefined. A row's result does not depend on how its
-prompt was cut into chunks or on the other rows. Tolerance against float64: 5e-6 absolute for
+position) with ALiBi. Rows of tokens that belong to no sequence are left undefined. A row's result
+does not depend on how its prompt was cut into chunks or on the other rows (on a GPU its rounding
+may: spans follow the batch). Tolerance against float64: 5e-6 absolute for
 unit-variance inputs. On a CPU the K cache is a view of memory [N, G, D, B], so that sixteen keys
 fill a vector and no sum runs across lanes. On a GPU: decode_attention.py, prefill_attention.py.
 """
@@ -53,7 +54,9 @@ def paged_attention_ref(
         if slopes is not None:
             scores = scores + slopes * (k_pos[None, :] - q_pos[:, None])
         weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
-        out_THD[rows] = (weights @ v_GCD.repeat_interleave(groups, 0)).transpose(0, 1).to(q_THD.dtype)
+        out_THD[rows] = (
+            (weights @ v_GCD.repeat_interleave(groups, 0)).transpose(0, 1).to(q_THD.dtype)
+        )
     return out_THD.view(num_tokens, num_heads * dim)
 
 

@@ -1,10 +1,10 @@
 """Attention of prompt chunks over the block table: BLOCK_M packed rows against the cached keys.
 
 Same formula as paged_attention.py; the chunk's own keys are in the cache already. Work items
-(sequence, query block) come from the plan kernel, longest first; the grid is (item bound, G), blocks
-of one kv head adjacent so that L2 serves their shared keys, and surplus programs exit. BLOCK_M rows =
-(BLOCK_M ÷ group) tokens × the group's heads: 128 rows on 8 warps fill two warpgroups' matrix
-instructions. Tiles below the diagonal run without masks. Safe in CUDA graphs.
+(sequence, query block) come from the plan kernel, longest first; the grid is (item bound, G),
+blocks of one kv head adjacent so that L2 serves their shared keys, and surplus programs exit.
+BLOCK_M rows = (BLOCK_M ÷ group) tokens × the group's heads: 128 rows on 8 warps fill two
+warpgroups' matrix instructions. Tiles below the diagonal run without masks. Safe in CUDA graphs.
 Bound by arithmetic: 4 · D · (visible pairs) · H. Bench: python -m benchmarks.kernels prefill
 Tolerance against float64: 5e-6 (float32), 2e-3 (fp16), 1.6e-2 (bf16) absolute at unit variance.
 """

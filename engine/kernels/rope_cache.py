@@ -1,4 +1,4 @@
-"""Per token: norm each head of q and k (where the model has qk-norm), rotate q and k, write k and v.
+"""Per token: norm each head of q and k (if the model has qk-norm), rotate q and k, write k and v.
 
 qkv [T, (H+2G)·D] holds q, k, v side by side and is updated in place; cos, sin [T, D/2] float32;
 slots [T] int64 = block id × B + offset. K cache [N, G, B, D] is a view whose memory is

@@ -5,11 +5,12 @@ positions [S]. The noise of token v at a position is a pure function of (seed, p
 word v % 4 of Philox4x32-10 (Salmon et al., SC 2011) with counter (v / 4, position, 0, 0) and the
 seed as key, u = (word + 0.5) / 2³², noise = -ln(-ln u). The batch a row travels in has no part.
 
-Kernel: grid (ceil(V / 2048), S); each program keeps its best token, the last to arrive of a row picks
-the row's. Temperature and threshold are applied on the way, so a plain row's logits are read once and
-nothing is written but the token: first index of the maximum when greedy, -1 for a row with a NaN, -2
-where nothing is allowed. Noise in float32 differs from the reference by less than 1e-5, the token only
-where two sums are closer than that. Safe in CUDA graphs. Bench: python -m benchmarks.kernels sample
+Kernel: grid (ceil(V / 2048), S); each program keeps its best token, the last to arrive of a row
+picks the row's. Temperature and threshold are applied on the way, so a plain row's logits are read
+once and nothing is written but the token: first index of the maximum when greedy, -1 for a row with
+a NaN, -2 where nothing is allowed. Noise in float32 differs from the reference by less than 1e-5,
+the token only where two sums are closer than that.
+Safe in CUDA graphs. Bench: python -m benchmarks.kernels sample
 """
 
 from __future__ import annotations
@@ -60,9 +61,7 @@ def noise_ref(seeds_S: Words, positions_S: NDArray[np.int64], vocab: int) -> NDA
     return noise
 
 
-def sample_gumbel_ref(
-    logits_SV: Tensor, seeds_S: Words, positions_S: NDArray[np.int64]
-) -> Tensor:
+def sample_gumbel_ref(logits_SV: Tensor, seeds_S: Words, positions_S: NDArray[np.int64]) -> Tensor:
     noise = noise_ref(seeds_S, positions_S, logits_SV.shape[1])
     return (logits_SV.double() + torch.from_numpy(noise)).argmax(-1)
 

@@ -2,7 +2,7 @@
 
 logits [S, V] (float32 or bf16) → adjusted [S, V] float32. In this order, as runner/constraints.py:
 bitmask (bit v of word v / 32 clear: -inf), + bias, repetition r over prompt and output
-(x > 0: x / r, else x · r), - frequency · count - presence where count > 0, ÷ temperature (if not 0).
+(x > 0: x / r, else x · r), - frequency · count - presence where count > 0, ÷ temperature unless 0.
 `uses` [P, V] int32 = 2 · (times generated) + (1 if in the prompt); bias as lists of ids, -1 unused.
 Rows whose `flags` is 0 are plain: they are neither read nor written here, the draw takes them raw.
 Kernel: grid (ceil(V / BLOCK_V), S). Bound by memory: 12 · V bytes per row with penalties.

@@ -1,6 +1,6 @@
 """The whole sampler on a GPU: logits [S, V] → tokens [S], and logprobs where they are asked.
 
-Adjust → threshold → draw, three launches; a step without constraints and filters needs only the draw.
+Adjust → threshold → draw, three launches; a step without constraints and filters only draws.
 Nothing is read by the host, so a graph may hold any of it.
 """
 

@@ -43,14 +43,18 @@ def decode_launch(device: torch.device, head_dim: int, dtype: torch.dtype, group
 
 
 def prefill_launch(device: torch.device, head_dim: int, dtype: torch.dtype, group: int) -> Launch:
-    """128 rows on 8 warps where a row is at most 256 bytes, fewer for wider rows."""
+    """128 rows on 8 warps where a row is at most 256 bytes, fewer for wider rows and for float32,
+    whose operands are held three times over by its product."""
     if row := _row("prefill", device, head_dim, dtype, group):
         return row
+    if dtype == torch.float32:
+        tile = _tile_within(head_dim, dtype, tile_bytes=8 * 1024)
+        return Launch(tile=tile, warps=4, stages=2, rows=pad(group, 32))
     tile = _tile_within(head_dim, dtype, tile_bytes=16 * 1024)
-    row_bytes = pad(head_dim) * dtype.itemsize
-    if row_bytes <= 256:
-        return Launch(tile=tile, warps=8 if pad(head_dim) == 128 else 4, stages=3, rows=128)
-    return Launch(tile=tile, warps=8, stages=2, rows=pad(group, 64 if row_bytes <= 512 else 32))
+    if pad(head_dim) <= 128:
+        warps = 8 if pad(head_dim) == 128 else 4
+        return Launch(tile=tile, warps=warps, stages=3, rows=pad(group, 128))
+    return Launch(tile=tile, warps=8, stages=2, rows=pad(group, 64))
 
 
 def _tile_within(head_dim: int, dtype: torch.dtype, tile_bytes: int) -> int:

@@ -1,8 +1,9 @@
 """Compile launches for a GPU that is not there, through the launchers themselves.
 
-A stand-in driver answers Triton's questions about the device, and every `kernel[grid](…)` is turned
-into a warm-up, so signature, alignment and constants are those of a real launch. The cubin's resource
-usage is read with the cuobjdump that comes with Triton. Import in a process without TRITON_INTERPRET.
+A stand-in driver answers Triton's questions about the device, and every `kernel[grid](…)` is
+turned into a warm-up, so signature, alignment and constants are those of a real launch. The cubin's
+resource usage is read with the cuobjdump that comes with Triton. Import in a process without
+TRITON_INTERPRET.
 """
 
 from __future__ import annotations

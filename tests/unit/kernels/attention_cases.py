@@ -188,4 +188,5 @@ def check_items(case: Case, device: torch.device) -> None:
     decodes, prefills = plan_attention_ref(batch.work, batch.plan)
     assert batch.work.counts.tolist() == [len(decodes), len(prefills)]
     assert [tuple(row) for row in batch.work.decode_items[: len(decodes)].tolist()] == decodes
-    assert [tuple(row[:5]) for row in batch.work.prefill_items[: len(prefills)].tolist()] == prefills
+    blocks = batch.work.prefill_items[: len(prefills)].tolist()
+    assert [tuple(row[:5]) for row in blocks] == prefills

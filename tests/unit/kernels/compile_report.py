@@ -124,28 +124,26 @@ def complaint(use: Usage, label: str) -> str | None:
     return None
 
 
+HEADER = "sm  kernel                    for                  regs spilled  shared warps per-sm\n"
+
+
 def main(everything: bool) -> int:
     bad = 0
-    seen: set[tuple[int, str, str]] = set()
-    print("sm  kernel                    for                   regs spilled  shared warps per-sm")
+    sys.stdout.write(HEADER)
     for capability, label, launch in launches(everything):
         for use in compile_for(capability, launch):
-            if use.kernel == "attention_plan_kernel":
-                label_here = "any"
-                if (capability, use.kernel, label_here) in seen:
-                    continue
-            else:
-                label_here = label
-            seen.add((capability, use.kernel, label_here))
             wrong = complaint(use, label)
             bad += wrong is not None
-            print(
-                f"{capability:<4}{use.kernel:<26}{label_here:<22}{use.registers:>4}{use.spilled:>8}"
-                f"{use.shared:>8}{use.warps:>6}{use.programs_per_sm:>7}"
-                + (f"  BROKEN: {wrong}" if wrong else ""),
-                flush=True,
-            )
+            sys.stdout.write(line(use, label) + (f"  BROKEN: {wrong}\n" if wrong else "\n"))
+            sys.stdout.flush()
     return 1 if bad else 0
+
+
+def line(use: Usage, label: str) -> str:
+    return (
+        f"{use.capability:<4}{use.kernel:<26}{label:<20}{use.registers:>5}{use.spilled:>8}"
+        f"{use.shared:>8}{use.warps:>6}{use.programs_per_sm:>7}"
+    )
 
 
 if __name__ == "__main__":

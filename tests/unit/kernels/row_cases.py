@@ -129,9 +129,7 @@ def sample_rows(num_rows: int, vocab: int, tables: int, seed: int) -> SampleRows
     flags = torch.tensor([(0, ADJUSTED, ADJUSTED | FILTERED)[i % 3] for i in range(num_rows)])
     table_row = torch.where(flags > 0, whole(-1, tables, num_rows), -1)
     filtered = flags == ADJUSTED | FILTERED
-    bias_ids = torch.stack(
-        [torch.randperm(vocab, generator=generator)[:8] for _ in range(tables)]
-    )
+    bias_ids = torch.stack([torch.randperm(vocab, generator=generator)[:8] for _ in range(tables)])
     bias_ids[:, 5:] = -1
     use = torch.rand(tables, vocab, generator=generator) < 0.2
     temperature = uniform(0.3, 2.0)

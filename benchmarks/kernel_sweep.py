@@ -1,6 +1,6 @@
 """Tries tile, stage, warp and spread variants of both attention kernels on the device.
 
-`python -m benchmarks.kernels sweep` prints the best per shape, then rows for engine/kernels/tuning.py.
+`python -m benchmarks.kernels sweep` prints the best per shape, then rows for TUNED.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ def variants(what: str) -> list[Launch]:
     if what == "decode":
         return [
             Launch(tile=tile, warps=warps, stages=stages, evict=evict)
-            for tile in (32, 64)
+            for tile in (32, 64, 128)
             for warps in (2, 4, 8)
             for stages in (2, 3, 4, 5)
             for evict in ("", "evict_first")
-            if not (tile == 32 and stages == 2)
+            if not (tile == 32 and stages == 2) and not (tile == 128 and stages > 3)
         ]
     return [
-        Launch(tile=64, warps=warps, stages=stages, rows=rows_)
+        Launch(tile=tile, warps=warps, stages=stages, rows=rows_)
+        for tile in (64, 128)
         for rows_, warps in ((64, 4), (128, 4), (128, 8), (256, 8))
         for stages in (2, 3, 4)
     ]
@@ -104,15 +105,17 @@ def sweep() -> None:
 def sweep_shape(what: str, shape: Heads, shapes: Sequence[tuple[int, int]]) -> str:
     """Try all variants on all shapes; print the best of each; return the best for all of them."""
     kernel = decode_attention if what == "decode" else prefill_attention
-    spread = (1, 2, 3, 4, 6, 8) if what == "decode" else (2,)
+    spread = [(2, 256)]
+    if what == "decode":
+        spread = [(1, 256), (2, 256), (3, 256), (4, 128), (4, 256), (8, 256)]
     times: dict[Launch, list[float]] = {}
     for seqs, length in shapes:
         made = scene(shape, seqs, 1 if what == "decode" else length, length)
         for compiled in variants(what):
             if cache_tile(BLOCK, compiled.tile) != compiled.tile:
                 continue
-            for per_sm in spread:
-                launch = replace(compiled, programs_per_sm=per_sm)
+            for per_sm, min_span in spread:
+                launch = replace(compiled, programs_per_sm=per_sm, min_span=min_span)
                 made.work = work_for(shape, seqs, 1 if what == "decode" else length, launch)
                 plan_attention(made.work, made.plan)
                 times.setdefault(launch, []).append(_time_scene(made, kernel))
@@ -141,5 +144,6 @@ def sweep_shape(what: str, shape: Heads, shapes: Sequence[tuple[int, int]]) -> s
 def _short(launch: Launch) -> str:
     return (
         f"tile {launch.tile} warps {launch.warps} stages {launch.stages} rows {launch.rows} "
-        f"per_sm {launch.programs_per_sm} {launch.evict or 'evict_normal'}"
+        f"per_sm {launch.programs_per_sm} min_span {launch.min_span} "
+        f"{launch.evict or 'evict_normal'}"
     )

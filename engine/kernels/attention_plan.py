@@ -3,7 +3,7 @@
 On a GPU a plan kernel turns q_start and seq_len into two lists of work items, once per step for all
 layers, with fixed bounds (grids never depend on the batch, so graphs replay any mix):
 decode: (sequence, span of keys) for 0 < q_len ≤ max_decode_q. A span is
-max(256, total keys · G ÷ target programs) rounded up to 64, evened out within a sequence;
+max(min_span, total keys · G ÷ target programs) rounded up to 128, evened out within a sequence;
 prefill: (sequence, block of queries) for longer ones, longest first.
 Each item is 8 int32: sequence, kv_len, first row of q, q_len, then first key, end key, first item
 of the sequence, number of spans (decode) or first query of the block (prefill).
@@ -22,8 +22,7 @@ from engine.kernels.gpu import ceil_div, pad, tl, triton
 from engine.kernels.tuning import Launch, decode_launch, prefill_launch
 
 ITEM_WORDS = 8
-MIN_SPAN = 256  # keys: below this a second program costs more than it hides
-SPAN_UNIT = 64  # keys: spans end on tile borders of every supported block size
+SPAN_UNIT = 128  # keys: spans end on tile borders of every block size and tile
 PLAN_PROGRAMS = 32
 
 
@@ -119,7 +118,9 @@ def plan_attention_ref(work: AttentionWork, plan: AttentionPlan) -> tuple[Items,
     rows = [(s, n, starts[s], starts[s + 1] - starts[s]) for s, n in enumerate(lengths)]
     decodes = [row for row in rows if 0 < row[3] <= work.max_decode_q]
     total = sum(row[1] for row in decodes) * work.num_kv_heads
-    span = max(MIN_SPAN, ceil_div(total, work.target_programs * SPAN_UNIT) * SPAN_UNIT)
+    span = max(
+        work.decode_launch.min_span, ceil_div(total, work.target_programs * SPAN_UNIT) * SPAN_UNIT
+    )
     decode: Items = []
     for row in decodes:
         even = ceil_div(ceil_div(row[1], ceil_div(row[1], span)), SPAN_UNIT) * SPAN_UNIT
@@ -197,7 +198,7 @@ def plan_attention(work: AttentionWork, plan: AttentionPlan) -> None:
         plan.q_start, plan.seq_len, work.decode_items, work.prefill_items, work.counts,
         num_seqs, work.num_kv_heads, work.target_programs,
         MAX_DECODE_Q=work.max_decode_q, BLOCK_Q=work.prefill_launch.rows // work.group,
-        MIN_SPAN=MIN_SPAN, SPAN_UNIT=SPAN_UNIT, ITEM_WORDS=ITEM_WORDS, BLOCK_S=pad(num_seqs, 16),
+        MIN_SPAN=work.decode_launch.min_span, SPAN_UNIT=SPAN_UNIT, ITEM_WORDS=ITEM_WORDS, BLOCK_S=pad(num_seqs, 16),
         num_warps=4,
     )  # fmt: skip
     plan.work = work

@@ -3,7 +3,7 @@
 Per tile of TILE keys: s = q · k, running maximum m, sum `total` and output acc in float32 (online
 softmax). The scale is folded into the exponent, p = exp2(s·c - m·c) with c = scale · log2 e, one
 fused multiply-add per score; with a soft cap or ALiBi the scores are finished first and c = 1.
-A tile lies inside one cache block, so its address needs one scalar block id.
+A tile lies inside one cache block, or is two of them: one or two scalar block ids address it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def finish_scores(
 def attend_tiles(
     acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, first, last, kv_len,
     stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
-    D: tl.constexpr, BLOCK_D: tl.constexpr, TILE: tl.constexpr, TILES_PER_BLOCK: tl.constexpr,
+    D: tl.constexpr, BLOCK_D: tl.constexpr, TILE: tl.constexpr, CACHE_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, EVICT: tl.constexpr, MASKED: tl.constexpr, IS_CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr,
 ):  # fmt: skip
@@ -47,14 +47,27 @@ def attend_tiles(
     in_d = o_d < D
     # The block id is read one tile ahead: the pipeliner would give a load that another load of the
     # same turn waits for a stage of its own, and with it one of the tile buffers.
-    next_block = tl.load(p_table + first // TILES_PER_BLOCK, mask=first < last, other=0)
+    num_blocks = tl.cdiv(kv_len, CACHE_BLOCK)
+    at = first * TILE // CACHE_BLOCK
+    next_block = tl.load(p_table + at, mask=(first < last) & (at < num_blocks), other=0)
+    next_second = next_block
+    if TILE > CACHE_BLOCK:
+        at += 1
+        next_second = tl.load(p_table + at, mask=(first < last) & (at < num_blocks), other=0)
     for i in tl.range(first, last):
+        row = (i * TILE) % CACHE_BLOCK + o_n
         block = next_block.to(tl.int64)
-        next_block = tl.load(p_table + (i + 1) // TILES_PER_BLOCK, mask=i + 1 < last, other=0)
-        row = (i % TILES_PER_BLOCK) * TILE + o_n
+        if TILE > CACHE_BLOCK:
+            row = o_n % CACHE_BLOCK
+            block = tl.where(o_n < CACHE_BLOCK, next_block, next_second).to(tl.int64)
+        at = (i + 1) * TILE // CACHE_BLOCK
+        next_block = tl.load(p_table + at, mask=(i + 1 < last) & (at < num_blocks), other=0)
+        if TILE > CACHE_BLOCK:
+            at += 1
+            next_second = tl.load(p_table + at, mask=(i + 1 < last) & (at < num_blocks), other=0)
         k_pos = i * TILE + o_n
-        p_kt = p_k + block * stride_kn + row[None, :] * stride_kb + o_d[:, None]
-        p_vt = p_v + block * stride_vn + row[:, None] * stride_vb + o_d[None, :]
+        p_kt = p_k + (block * stride_kn + row * stride_kb)[None, :] + o_d[:, None]
+        p_vt = p_v + (block * stride_vn + row * stride_vb)[:, None] + o_d[None, :]
         if D == BLOCK_D:
             b_k = tl.load(p_kt, eviction_policy=EVICT)
         else:
@@ -94,7 +107,7 @@ def attend_span(
     b_q, q_pos, slope, q_lo, q_hi, p_k, p_v, p_table, first_token, last_token, kv_len,
     stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
     D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
-    TILES_PER_BLOCK: tl.constexpr, PRECISION: tl.constexpr, EVICT: tl.constexpr,
+    CACHE_BLOCK: tl.constexpr, PRECISION: tl.constexpr, EVICT: tl.constexpr,
     IS_CAUSAL: tl.constexpr, HAS_WINDOW: tl.constexpr, HAS_CAP: tl.constexpr,
     HAS_ALIBI: tl.constexpr,
 ):  # fmt: skip
@@ -119,7 +132,7 @@ def attend_span(
         acc, m, total = attend_tiles(
             acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, first, inside, kv_len,
             stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
-            D, BLOCK_D, TILE, TILES_PER_BLOCK, PRECISION, EVICT, True, IS_CAUSAL,
+            D, BLOCK_D, TILE, CACHE_BLOCK, PRECISION, EVICT, True, IS_CAUSAL,
             HAS_WINDOW, HAS_CAP, HAS_ALIBI,
         )  # fmt: skip
         first = inside
@@ -127,13 +140,13 @@ def attend_span(
     acc, m, total = attend_tiles(
         acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, first, full, kv_len,
         stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
-        D, BLOCK_D, TILE, TILES_PER_BLOCK, PRECISION, EVICT, False, IS_CAUSAL,
+        D, BLOCK_D, TILE, CACHE_BLOCK, PRECISION, EVICT, False, IS_CAUSAL,
         HAS_WINDOW, HAS_CAP, HAS_ALIBI,
     )  # fmt: skip
     acc, m, total = attend_tiles(
         acc, m, total, b_q, q_pos, slope, p_k, p_v, p_table, full, last, kv_len,
         stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
-        D, BLOCK_D, TILE, TILES_PER_BLOCK, PRECISION, EVICT, True, IS_CAUSAL,
+        D, BLOCK_D, TILE, CACHE_BLOCK, PRECISION, EVICT, True, IS_CAUSAL,
         HAS_WINDOW, HAS_CAP, HAS_ALIBI,
     )  # fmt: skip
     c = scale * LOG2E

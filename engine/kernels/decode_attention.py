@@ -26,7 +26,7 @@ def decode_attention_kernel(
     stride_ot, stride_qt, stride_qh, stride_kn, stride_kg, stride_kb,
     stride_vn, stride_vg, stride_vb, stride_ts, scale, soft_cap, window,
     GROUP: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr,
-    PART_ROWS: tl.constexpr, TILE: tl.constexpr, TILES_PER_BLOCK: tl.constexpr,
+    PART_ROWS: tl.constexpr, TILE: tl.constexpr, CACHE_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, EVICT: tl.constexpr, IS_CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr,
     ITEM_WORDS: tl.constexpr,
@@ -61,7 +61,7 @@ def decode_attention_kernel(
         p_k + i_g.to(tl.int64) * stride_kg, p_v + i_g.to(tl.int64) * stride_vg,
         p_table + seq * stride_ts, first_token, last_token, kv_len,
         stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
-        D, BLOCK_D, ROWS, TILE, TILES_PER_BLOCK, PRECISION, EVICT,
+        D, BLOCK_D, ROWS, TILE, CACHE_BLOCK, PRECISION, EVICT,
         IS_CAUSAL, HAS_WINDOW, HAS_CAP, HAS_ALIBI,
     )  # fmt: skip
     p_o = p_out + (q_first + i_token)[:, None] * stride_ot + i_head[:, None] * D + o_d[None, :]
@@ -127,7 +127,7 @@ def decode_attention(
         out_THD.stride(0), q_THD.stride(0), q_THD.stride(1), *k_cache_NGBD.stride()[:3],
         *v_cache_NGBD.stride()[:3], block_table.stride(0), scale, soft_cap, window,
         GROUP=group, D=dim, BLOCK_D=pad(dim, 16), ROWS=pad(work.max_decode_q * group, 16),
-        PART_ROWS=work.max_decode_q * group, TILE=tile, TILES_PER_BLOCK=block_size // tile,
+        PART_ROWS=work.max_decode_q * group, TILE=tile, CACHE_BLOCK=block_size,
         PRECISION=precision_of(q_THD.dtype), EVICT=launch.evict, IS_CAUSAL=causal,
         HAS_WINDOW=window > 0, HAS_CAP=soft_cap > 0, HAS_ALIBI=slopes_H is not None,
         ITEM_WORDS=ITEM_WORDS, num_warps=launch.warps, num_stages=launch.stages,

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from engine.errors import EngineStartError
 
+__all__ = [
+    "FLOOR", "INTERPRETED", "LOG2E", "UPCAST", "VERSION", "ceil_div", "on_gpu", "pad", "tl", "triton",
+]  # fmt: skip
+
 
 class _Absent:
     """Answers to every name; as a decorator it returns the function unchanged."""

@@ -25,7 +25,7 @@ def prefill_attention_kernel(
     stride_ot, stride_qt, stride_qh, stride_kn, stride_kg, stride_kb,
     stride_vn, stride_vg, stride_vb, stride_ts, scale, soft_cap, window,
     GROUP: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr,
-    TILE: tl.constexpr, TILES_PER_BLOCK: tl.constexpr, PRECISION: tl.constexpr,
+    TILE: tl.constexpr, CACHE_BLOCK: tl.constexpr, PRECISION: tl.constexpr,
     EVICT: tl.constexpr, IS_CAUSAL: tl.constexpr, HAS_WINDOW: tl.constexpr,
     HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr, ITEM_WORDS: tl.constexpr,
 ):  # fmt: skip
@@ -61,7 +61,7 @@ def prefill_attention_kernel(
         p_k + i_g.to(tl.int64) * stride_kg, p_v + i_g.to(tl.int64) * stride_vg,
         p_table + seq * stride_ts, 0, kv_len, kv_len,
         stride_kn, stride_kb, stride_vn, stride_vb, scale, soft_cap, window,
-        D, BLOCK_D, BLOCK_M, TILE, TILES_PER_BLOCK, PRECISION, EVICT,
+        D, BLOCK_D, BLOCK_M, TILE, CACHE_BLOCK, PRECISION, EVICT,
         IS_CAUSAL, HAS_WINDOW, HAS_CAP, HAS_ALIBI,
     )  # fmt: skip
     p_o = p_out + i_row[:, None] * stride_ot + i_head[:, None] * D + o_d[None, :]
@@ -93,7 +93,7 @@ def prefill_attention(
         out_THD.stride(0), q_THD.stride(0), q_THD.stride(1), *k_cache_NGBD.stride()[:3],
         *v_cache_NGBD.stride()[:3], block_table.stride(0), scale, soft_cap, window,
         GROUP=num_heads // num_kv_heads, D=dim, BLOCK_D=pad(dim, 16), BLOCK_M=launch.rows,
-        TILE=tile, TILES_PER_BLOCK=block_size // tile, PRECISION=precision_of(q_THD.dtype),
+        TILE=tile, CACHE_BLOCK=block_size, PRECISION=precision_of(q_THD.dtype),
         EVICT=launch.evict, IS_CAUSAL=causal, HAS_WINDOW=window > 0, HAS_CAP=soft_cap > 0,
         HAS_ALIBI=slopes_H is not None, ITEM_WORDS=ITEM_WORDS,
         num_warps=launch.warps, num_stages=launch.stages,

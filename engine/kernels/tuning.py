@@ -21,11 +21,12 @@ DTYPES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 class Launch:
     """How one attention kernel is compiled and spread."""
 
-    tile: int  # keys per iteration, at most the cache's block size
+    tile: int  # keys per iteration, at most two of the cache's blocks
     warps: int
     stages: int
     rows: int = 16  # prefill: query rows per program
     programs_per_sm: int = 2  # decode: spans are cut so that about this many programs exist
+    min_span: int = 256  # decode: keys below which another program costs more than it hides
     evict: str = ""  # cache hint of KV loads: "" or "evict_first"
     evidence: str = "untuned"
 
@@ -74,8 +75,10 @@ def device_name(device: torch.device) -> str:
 
 
 def cache_tile(block_size: int, tile: int) -> int:
-    """The largest power of two that divides the block size and is at most `tile`."""
+    """The largest power of two up to `tile` that cuts a block evenly or is two whole blocks."""
     fits = min(tile, block_size & -block_size)
+    if tile == 2 * block_size == 2 * fits:
+        fits = tile
     if fits < 16:
         raise ValueError(f"Block size {block_size} does not work on a GPU: use 16, 32 or 64.")
     return fits

@@ -54,6 +54,14 @@ def test_group_sizes_equal_float64(heads: int, kv_heads: int, dim: int) -> None:
     check(case, CUDA)
 
 
+@pytest.mark.parametrize("tile", [16, 32, 64, 128])
+@pytest.mark.parametrize("dim", [64, 128])
+def test_every_tile_equals_float64(dim: int, tile: int) -> None:
+    q_lens, kv_lens = LENGTHS
+    case = Case(q_lens=q_lens, kv_lens=kv_lens, dim=dim, block=64, dtype=torch.bfloat16, tile=tile)
+    check(case, CUDA)
+
+
 @pytest.mark.parametrize(
     "options",
     [

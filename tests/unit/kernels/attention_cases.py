@@ -6,7 +6,7 @@ another sequence's block, shows; outputs start as NaN, so that an unwritten row 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class Case:
     soft_cap: float = 0.0
     alibi: bool = False
     causal: bool = True
+    tile: int = 0  # keys per iteration; 0: what the tuning table says
 
     def __str__(self) -> str:
         extra = [
@@ -50,6 +51,7 @@ class Case:
                 ("cap", self.soft_cap),
                 ("alibi", self.alibi),
                 ("both_ways", not self.causal),
+                (f"tile{self.tile}", self.tile),
             )
             if on
         ]
@@ -114,6 +116,9 @@ def build(case: Case, device: torch.device, seed: int = 0, spare_seqs: int = 0) 
         device=device,
         max_decode_q=case.max_decode_q,
     )
+    if case.tile:
+        work.decode_launch = replace(work.decode_launch, tile=case.tile)
+        work.prefill_launch = replace(work.prefill_launch, tile=case.tile)
     q_THD = packed.to(device)[:, : case.heads]  # rows further apart than they are long, as in qkv
     return Batch(q_THD, k_cache.to(device), v_cache.to(device), plan, work)
 

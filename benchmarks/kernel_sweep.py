@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from triton.runtime.errors import TritonError
+
 from benchmarks.kernel_scenes import (
     BLOCK,
     CUDA,
@@ -76,15 +78,13 @@ def one_time(
 
 
 def _time_scene(made: Scene, kernel: Callable[..., None], only_compile: bool = False) -> float:
-    from triton.runtime.errors import OutOfResources
-
     try:
         launches = made.launches(kernel)
         if only_compile:
             launches[0]()
             return 0.0
         return timed(launches, replays=3)
-    except OutOfResources:
+    except (TritonError, RuntimeError):  # too much shared memory, or too many registers
         return float("inf")
 
 

@@ -118,9 +118,8 @@ def plan_attention_ref(work: AttentionWork, plan: AttentionPlan) -> tuple[Items,
     rows = [(s, n, starts[s], starts[s + 1] - starts[s]) for s, n in enumerate(lengths)]
     decodes = [row for row in rows if 0 < row[3] <= work.max_decode_q]
     total = sum(row[1] for row in decodes) * work.num_kv_heads
-    span = max(
-        work.decode_launch.min_span, ceil_div(total, work.target_programs * SPAN_UNIT) * SPAN_UNIT
-    )
+    even_load = ceil_div(total, work.target_programs * SPAN_UNIT) * SPAN_UNIT
+    span = max(work.decode_launch.min_span, even_load)
     decode: Items = []
     for row in decodes:
         even = ceil_div(ceil_div(row[1], ceil_div(row[1], span)), SPAN_UNIT) * SPAN_UNIT
@@ -198,7 +197,7 @@ def plan_attention(work: AttentionWork, plan: AttentionPlan) -> None:
         plan.q_start, plan.seq_len, work.decode_items, work.prefill_items, work.counts,
         num_seqs, work.num_kv_heads, work.target_programs,
         MAX_DECODE_Q=work.max_decode_q, BLOCK_Q=work.prefill_launch.rows // work.group,
-        MIN_SPAN=work.decode_launch.min_span, SPAN_UNIT=SPAN_UNIT, ITEM_WORDS=ITEM_WORDS, BLOCK_S=pad(num_seqs, 16),
-        num_warps=4,
+        MIN_SPAN=work.decode_launch.min_span, SPAN_UNIT=SPAN_UNIT, ITEM_WORDS=ITEM_WORDS,
+        BLOCK_S=pad(num_seqs, 16), num_warps=4,
     )  # fmt: skip
     plan.work = work

@@ -9,7 +9,8 @@ from torch import Tensor
 from engine.errors import EngineStartError
 
 __all__ = [
-    "FLOOR", "INTERPRETED", "LOG2E", "UPCAST", "VERSION", "ceil_div", "on_gpu", "pad", "tl", "triton",
+    "FLOOR", "INTERPRETED", "LOG2E", "UPCAST", "VERSION",
+    "ceil_div", "on_gpu", "pad", "tl", "triton",
 ]  # fmt: skip
 
 

@@ -116,6 +116,8 @@ def build(case: Case, device: torch.device, seed: int = 0, spare_seqs: int = 0) 
         device=device,
         max_decode_q=case.max_decode_q,
     )
+    if device.type == "cpu":  # interpreted: few large programs are quicker than many small ones
+        work.prefill_launch = replace(work.prefill_launch, rows=max(64, work.prefill_launch.rows))
     if case.tile:
         work.decode_launch = replace(work.decode_launch, tile=case.tile)
         work.prefill_launch = replace(work.prefill_launch, tile=case.tile)

@@ -53,7 +53,7 @@ ADAPTERS = {
 class Plan:
     """The size of a run; the defaults are those of the committed model."""
 
-    steps: int = 12_000
+    steps: int = 12_500
     draft_steps: int = 3_000
     adapter_steps: int = 500
     batch_tokens: int = 65_536

@@ -11,6 +11,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 import msgspec
+import structlog
 
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InternalError, InvalidRequest
@@ -21,6 +22,8 @@ from engine.outputs import RequestOutput
 from engine.prompts import Prompt, tokenise
 from engine.sampling_defaults import sampling_defaults
 from engine.sampling_params import SamplingParams
+
+log = structlog.get_logger()
 
 _Inbox = asyncio.Queue[Delta | None]  # None: the step loop is gone
 
@@ -135,6 +138,8 @@ class AsyncLLMEngine:
                 else:
                     self._wake.wait()
                     self._wake.clear()
+        except Exception:
+            log.exception("engine_stopped")
         finally:
             self.core.close()
             self._tell(self._deliver_end)

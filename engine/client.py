@@ -171,6 +171,7 @@ class EngineClient:
         self._last_id = "0-0"
         self._tasks: list[asyncio.Task[None]] = []
         self._logged_at = 0.0
+        self._closed = False
 
     @property
     def open_requests(self) -> int:
@@ -198,6 +199,7 @@ class EngineClient:
         for stream in list(self._streams.values()):
             self._leave(stream)
         await self._scripts.close(flush_s=2.0)
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -324,7 +326,7 @@ class EngineClient:
         """Own the reply stream: every frame goes to its request, in order."""
         key = redis_keys.reply(self.web_id)
         client = self._redis[1]
-        while True:
+        while not self._closed:
             try:
                 reply = await client.xread({key: self._last_id}, count=256, block=1000)
             except (TimeoutError, RedisError, OSError) as error:
@@ -364,7 +366,7 @@ class EngineClient:
     # Beat
 
     async def _beat(self) -> None:
-        while True:
+        while not self._closed:
             await asyncio.sleep(1.0)
             await self._beat_once()
 
@@ -406,7 +408,7 @@ class EngineClient:
 
     async def _tick(self) -> None:
         """End what waited too long for an engine, or outlived its deadline."""
-        while True:
+        while not self._closed:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             for stream in list(self._streams.values()):

@@ -52,7 +52,7 @@ class Live:
             cached_tokens=counts.cached_tokens,
             completion_tokens=counts.completion_tokens,
             queue_ms=counts.queue_ms + self.waited_ms,
-            ttft_ms=counts.ttft_ms + self.waited_ms if counts.ttft_ms else 0,
+            ttft_ms=counts.ttft_ms + self.waited_ms if counts.completion_tokens else 0,
             total_ms=counts.total_ms + self.waited_ms,
         )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from engine.settings import setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSettings:
-    cache_dir: Path = setting(
-        Path("~/.cache/pagoda"), "where compiled CPU kernels are kept between starts"
+    cache_dir: str = setting(
+        "~/.cache/pagoda", "where compiled CPU kernels are kept between starts"
     )

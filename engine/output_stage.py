@@ -14,19 +14,22 @@ def accept_token(
     The ending token counts and is part of `token_ids`; `keep_chars` tells how much text to show
     where stop strings are in play (None: all of it).
     """
-    sequence.tokens.append(token_id)
+    tokens = sequence.tokens
+    tokens.append(token_id)
     sequence.request.completion_tokens += 1
     delta = ChoiceDelta(sequence.index, [token_id])
     if logprobs is not None:
         delta.logprobs = [logprobs]
-    _finish_by_token(sequence, token_id, delta)
-    if delta.finish is None and len(sequence.tokens) >= sequence.max_len:
+    if sequence.matcher is not None or token_id in sequence.stop_ids:
+        _match_stops(sequence, token_id, delta)
+    if delta.finish is None and len(tokens) >= sequence.max_len:
         delta.finish = Finish.LENGTH
         delta.keep_chars = None
     return delta
 
 
-def _finish_by_token(sequence: Sequence, token_id: int, delta: ChoiceDelta) -> None:
+def _match_stops(sequence: Sequence, token_id: int, delta: ChoiceDelta) -> None:
+    """Set finish and reason for a stop id or a stop string, once min_tokens are out."""
     params = sequence.params
     may_stop = sequence.num_output > params.min_tokens
     if may_stop and token_id in sequence.stop_ids:

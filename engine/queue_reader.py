@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from redis.exceptions import RedisError, ResponseError
@@ -30,11 +31,12 @@ from engine.step_loop import StepLoop
 log = structlog.get_logger()
 IDLE_BLOCK_MS = 1000
 FULL_BLOCK_MS = 25  # without credit only control messages are read; look again soon
+STUCK_MS = 5000
 ALIVE_FOR_S = 1.0  # a web process seen alive is not asked for again so soon
 
 
 class QueueReader:
-    """Reads while `accepting`; unreadable, late and ownerless entries end without costing a step."""
+    """Reads while `accepting`. Unreadable, late and ownerless entries end without a step."""
 
     def __init__(
         self,
@@ -61,8 +63,11 @@ class QueueReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """The thread ends with its current read (at most a second later)."""
+        """The thread ends with its current read; `join` waits for that."""
         self._stopping = True
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         recover = True
@@ -100,8 +105,10 @@ class QueueReader:
             self._take(streams.by_stream(reply).get(queue, []))
 
     def _read_new(self) -> None:
-        credit = self._loop.credit() if self.accepting else 0
-        wanted = dict.fromkeys([*self._queues, self._control] if credit else [self._control], ">")
+        stuck = self._loop.age_ms() > STUCK_MS  # a hung loop must not swallow second attempts
+        credit = self._loop.credit() if self.accepting and not stuck else 0
+        names = [*self._queues, self._control] if credit else [self._control]
+        wanted: dict[Any, Any] = dict.fromkeys(names, ">")
         reply = self._link.client.xreadgroup(
             redis_keys.QUEUE_GROUP,
             self._engine,
@@ -156,12 +163,11 @@ class QueueReader:
         for web in unsure:
             pipeline.exists(redis_keys.web_beat(web))
         alive = pipeline.execute()
-        self._seen_webs.update(
-            {web: now for web, there in zip(unsure, alive, strict=True) if there}
-        )
+        there = dict(zip(unsure, alive, strict=True))
+        self._seen_webs.update({web: now for web in unsure if there[web]})
         if len(self._seen_webs) > 1000:
             self._seen_webs.clear()
-        return {web for web, there in zip(unsure, alive, strict=True) if not there}
+        return {web for web in unsure if not there[web]}
 
     def _obey(self, entries: list[streams.Entry]) -> None:
         for sid, fields in entries:

@@ -13,6 +13,7 @@ KEYS_EPOCH = "pgd:keys:epoch"  # hash: key public id → version, "*" for all ke
 CATALOG_EPOCH = "pgd:catalog:epoch"  # counter, bumped by every load, unload and rename
 JUDGE_LOCK = "pgd:lock:judge"
 JUDGE_WAKE = "pgd:wake:judge"  # list: an engine's id, pushed when its parent saw it die
+HOLDS = "pgd:lim:holds"  # set: keys of all budget holds
 QUEUES = "pgd:queues"  # set: every queue an engine has ever read
 AGENT_WAKE = "pgd:wake:agent"  # channel: desired state changed, reconcile now
 AGENT_FAILED = "pgd:agent:failed"  # hash: model → JSON {cause, fix} of what does not start

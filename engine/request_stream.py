@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 3
 MERGE_FROM = 64  # unread deltas; from here on new tokens join the last one
 BUFFER_BYTES = 1 << 20
+DELTA_BYTES = 400  # of one delta without its tokens
 STOPPED = (Finish.CANCELLED, Finish.LOST, Finish.ERROR)  # deadline passed, engine told to stop
 
 
@@ -174,12 +175,13 @@ class RequestStream:
         return EngineLost("The request passed its deadline.") if now > self._dead_at else None
 
     def _keep(self, delta: Delta) -> None:
-        self._unread_bytes += _cost(delta)
+        merged = len(self._unread) >= MERGE_FROM and _merged(self._unread[-1], delta)
+        if not merged:
+            self._unread.append(delta)
+        self._unread_bytes += _cost(delta) - (DELTA_BYTES if merged else 0)
         if self._unread_bytes > BUFFER_BYTES:
             # A reader this slow is cut off: the handler leaves, which aborts in the engine.
             self.fail(Overloaded("The answer was read too slowly.", param="slow_reader"))
-        elif len(self._unread) < MERGE_FROM or not _merged(self._unread[-1], delta):
-            self._unread.append(delta)
 
     # A dead engine
 
@@ -231,8 +233,8 @@ class RequestStream:
 
 
 def _cost(delta: Delta) -> int:
-    """Rough bytes of an unread delta in this process."""
-    total = 400
+    """Rough bytes of an unread delta in this process; the parts of merged deltas add up."""
+    total = DELTA_BYTES
     for choice in delta.choices:
         total += 40 * len(choice.token_ids)
         if choice.logprobs:
@@ -241,17 +243,20 @@ def _cost(delta: Delta) -> int:
 
 
 def _merged(last: Delta, new: Delta) -> bool:
-    """Join the tokens of `new` to an unread delta of the same choice. False when they differ."""
-    if last.kind is not EventKind.DELTA or len(last.choices) != 1 or len(new.choices) != 1:
-        return False
-    into, more = last.choices[0], new.choices[0]
-    if into.index != more.index or into.finish is not None or new.kind is not EventKind.DELTA:
+    """Join what `new` brings to an unread delta. False when they must stay apart."""
+    if last.kind is not EventKind.DELTA or new.kind is not EventKind.DELTA:
         return False
     if new.prompt_logprobs is not None:
         return False
-    if more.logprobs is not None:
-        into.logprobs = (into.logprobs or []) + more.logprobs
-    into.token_ids = into.token_ids + more.token_ids
-    into.finish, into.stop_reason = more.finish, more.stop_reason
-    into.keep_chars = more.keep_chars if more.keep_chars is not None else into.keep_chars
+    known = {choice.index: choice for choice in last.choices}
+    for more in new.choices:
+        into = known.get(more.index)
+        if into is None:
+            last.choices.append(more)
+            continue
+        if more.logprobs is not None:
+            into.logprobs = (into.logprobs or []) + more.logprobs
+        into.token_ids = into.token_ids + more.token_ids
+        into.finish, into.stop_reason = more.finish, more.stop_reason
+        into.keep_chars = more.keep_chars  # None at the end: all of the text may be shown
     return True

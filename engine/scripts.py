@@ -112,6 +112,7 @@ def admit(args: AdmitArgs, queue: str, body: QueueBody, bill: Bill, clock: str =
         redis_keys.CATALOG_EPOCH,
         redis_keys.EPOCH,
         redis_keys.queue_bytes(queue),
+        redis_keys.HOLDS,
     )
     return Call(script("admit"), keys, (_packer.encode(args), pack(body), pack(bill), clock))
 
@@ -128,6 +129,9 @@ def cancel(rid: str, control: Control, finish: Finish, error: str = "", clock: s
     return Call(script("cancel"), keys, (rid, CONTROL_PREFIX, pack(control), finish, error, clock))
 
 
+Who = Literal["owner", "lost", "any"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a request ends; see terminal.lua for who may end what."""
@@ -136,7 +140,7 @@ class Ending:
     attempt: int
     web: str
     finish: Finish
-    who: Literal["owner", "lost", "any"]
+    who: Who
     sid: str = ""
     engine: str = ""
     error: str = ""
@@ -174,6 +178,10 @@ def judge(
     return Call(script("judge"), keys, args)
 
 
+def heal() -> Call:
+    return Call(script("heal"), (redis_keys.OPEN, redis_keys.HOLDS), ())
+
+
 def text(value: Any) -> str:
     """A reply's string, whichever type the connection gives it."""
     return value.decode() if isinstance(value, bytes) else str(value)
@@ -181,11 +189,12 @@ def text(value: Any) -> str:
 
 def run(client: redis.Redis, call: Call) -> Any:
     """Send one call; loads the script when Redis does not know it."""
+    send: Any = client.execute_command
     try:
-        return client.execute_command(*call.command())
+        return send(*call.command())
     except redis.exceptions.NoScriptError:
         client.script_load(call.script.text)
-        return client.execute_command(*call.command())
+        return send(*call.command())
 
 
 async def run_all_async(client: redis.asyncio.Redis, calls: Sequence[Call]) -> list[Any]:

@@ -7,6 +7,7 @@ nothing new is read meanwhile, so what can pile up is bounded by the requests al
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import secrets
@@ -14,7 +15,9 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,6 +29,7 @@ from engine.judgement import judge_consumer
 from engine.live import Live, LiveTable
 from engine.messages import (
     WIRE_VERSION,
+    Control,
     ControlKind,
     Delta,
     EngineBeat,
@@ -147,11 +151,13 @@ class Transport:
 
     def stop(self, flush_s: float = 3.0) -> None:
         """Send what is still in the outbox, then end both threads."""
+        self._stopping = True
         if self._reader is not None:
             self._reader.stop()
-        self._stopping = True
         self._outbox.put(None)
         self._thread.join(flush_s)
+        if self._reader is not None:
+            self._reader.join(flush_s)
 
     def now_ms(self) -> float:
         """Redis' clock, within a round trip."""
@@ -177,7 +183,7 @@ class Transport:
             batch, last = self._gather()
             outgoing = self._sort(batch)
             if outgoing.frames or outgoing.ends:
-                self._retry(lambda out=outgoing: self._send(out))  # type: ignore[misc]
+                self._retry(partial(self._send, outgoing))
                 for live, _ in outgoing.ends:
                     self.live.end(live)
             if time.monotonic() >= self._next_beat:
@@ -188,9 +194,17 @@ class Transport:
                 except (RedisError, OSError) as error:
                     self._link.failed(error)
             if last:
+                self._wake_reader()
                 return
 
-    def _retry(self, work: Any) -> None:
+    def _wake_reader(self) -> None:
+        """A message to ourselves ends the reader's blocking read."""
+        message = pack(Control(kind=ControlKind.DRAIN))
+        with contextlib.suppress(RedisError, OSError):
+            self._link.client.xadd(redis_keys.control(self.engine), {"m": message})
+            self._link.client.expire(redis_keys.control(self.engine), CHECKPOINT_TTL_S)
+
+    def _retry(self, work: Callable[[], None]) -> None:
         """Do `work` until Redis took it. Frames are numbered and terminals count once, so
         sending a pipeline twice does no harm."""
         while True:
@@ -242,7 +256,7 @@ class Transport:
         return outgoing
 
     def _send(self, outgoing: _Outgoing) -> None:
-        pipeline = self._link.client.pipeline(transaction=False)
+        pipeline: Any = self._link.client.pipeline(transaction=False)
         for web, deltas in outgoing.frames.items():
             pipeline.xadd(redis_keys.reply(web), {"f": self._frame(deltas)}, maxlen=REPLY_MAXLEN)
         for live, delta in outgoing.ends:

@@ -1,11 +1,34 @@
-"""The ASGI application of a web process."""
+"""The ASGI application of a web process, outermost first: authentication and generation routes
+(`apps.api`), probes, metrics, Django."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
+_django = get_asgi_application()  # sets Django up: apps are imported after it
 
-application = get_asgi_application()
+from apps.api.routing import api_app  # noqa: E402
+from apps.models.health import EngineWatch, HealthApp  # noqa: E402
+from inference_site.metrics import MetricsApp  # noqa: E402
+from inference_site.redis import redis_url  # noqa: E402
+
+T = TypeVar("T")
+
+
+async def _read(function: Callable[[], T]) -> T:
+    """In the process's database threads. `api_app` has made the runtime before it calls us."""
+    assert application.runtime is not None
+    return await application.runtime.database.read(function)
+
+
+def _ready() -> bool:
+    return application.runtime is not None and application.runtime.client.ready
+
+
+_watch = EngineWatch(redis_url, _read)
+application = api_app(HealthApp(MetricsApp(_django, _watch, _read), _watch, _ready))

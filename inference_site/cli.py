@@ -20,7 +20,7 @@ HELP_WORDS = ("-h", "--help", "help")
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry of the console script and of manage.py. Returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in HELP_WORDS and len(words) == 1:
+    if words in ([], *([word] for word in HELP_WORDS)):
         sys.stdout.write(USAGE)
         return 0 if words else 2
     if words[0] == "serve":

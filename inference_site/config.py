@@ -39,6 +39,7 @@ class ServerSettings:
         "", "postgresql://… of a production database; empty: SQLite in home"
     )
     redis_url: str = setting("", "redis://, rediss:// or unix:// URL; empty: an embedded Redis")
+    broker_url: str = setting("", "Celery's broker; empty: database 1 of the Redis above")
     database_pool_size: int = setting(8, "PostgreSQL connections per process", low=1, high=200)
     secret_key: str = setting("", "Django's secret key; empty: from secret_key_file")
     secret_key_file: Path | None = setting(None, "file with it; default: secrets/django in home")

@@ -31,7 +31,7 @@ def logging_config(settings: ServerSettings) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
-    finish = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    finish: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if as_json:
         finish.append(structlog.processors.format_exc_info)
     return {

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
+from inference_site.admin_menu import unfold_config
 from inference_site.config import server_settings
 from inference_site.logs import logging_config
 from inference_site.paths import PROJECT_ROOT
@@ -20,7 +21,7 @@ SECRET_KEY = PAGODA_SECRETS.secret_key
 DEBUG = False
 _public = urlsplit(PAGODA.base_url)
 _tls = _public.scheme == "https"
-_listens_on = [] if PAGODA.host in ("0.0.0.0", "::") else [PAGODA.host]  # noqa: S104 (compared)
+_listens_on = [] if PAGODA.host in ("0.0.0.0", "::") else [PAGODA.host]
 ALLOWED_HOSTS = list(
     dict.fromkeys(
         [
@@ -48,7 +49,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "django_celery_beat",
     "axes",
     "csp",
     "apps.models.apps.CatalogConfig",
@@ -127,6 +127,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
 AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False  # its tables are no one's daily work
 LOGIN_URL = "admin:login"
 
 LANGUAGE_CODE = "en-us"
@@ -134,7 +135,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = PAGODA.home / "static"
 STATICFILES_DIRS = [PROJECT_ROOT / "inference_site" / "static"]
 WHITENOISE_USE_FINDERS = True  # files come from the installed packages; no collectstatic step
 WHITENOISE_AUTOREFRESH = False
@@ -185,13 +185,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENABLE_DJANGO_DEPLOY_CHECK": False,  # the document has tests of its own
 }
 
 LOGGING = logging_config(PAGODA)
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "Pagoda",
-    "SITE_HEADER": "Pagoda",
-    "SITE_SUBHEADER": "Inference service",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = unfold_config()

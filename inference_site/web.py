@@ -32,7 +32,7 @@ def _uvicorn(fd: int, drain_s: int) -> None:
         APPLICATION,
         loop="uvloop",
         http="httptools",
-        ws="websockets",
+        ws="websockets-sansio",
         lifespan="on",
         log_config=None,  # Django's LOGGING holds for the process
         access_log=False,

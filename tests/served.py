@@ -1,9 +1,10 @@
-"""A real `pagoda serve` for end-to-end tests: start it, ask it, look inside it, kill parts of it."""
+"""A real `pagoda serve` for end-to-end tests: start it, ask it, look inside, kill parts of it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -120,9 +121,9 @@ class Served:
         return found
 
     def redis(self) -> redis.Redis[bytes]:
-        """The embedded Redis; its socket is named on its command line."""
-        words = self.child("redis-server").cmdline()
-        socket_path = next(w.removeprefix("unixsocket:") for w in words if "redis.sock" in w)
+        """The embedded Redis; its socket is named in its process title."""
+        title = " ".join(self.child("redis-server").cmdline())
+        socket_path = re.search(r"/\S*redis\.sock", title)[0]  # type: ignore[index]
         return redis.Redis.from_url(f"unix://{socket_path}")
 
     def stop(self, within_s: float = 30) -> int:

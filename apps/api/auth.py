@@ -31,13 +31,15 @@ def bearer(header: bytes | None) -> str | None:
     return header[7:].strip().decode("ascii")
 
 
-async def authenticate(keyring: Keyring, header: bytes | None, max_age_s: float) -> KeySnapshot:
+async def authenticate(
+    keyring: Keyring, header: bytes | None, max_age_s: float, *, admission: bool = False
+) -> KeySnapshot:
     """The caller's key. Raises `InvalidApiKey`, or `Overloaded` if the database is away."""
     text = bearer(header)
     public_id = keyformat.public_id_of(text) if text else None
     if text is None or public_id is None:
         raise invalid_key()
-    key = verify(text, await keyring.get(public_id, max_age_s))
+    key = verify(text, await keyring.get(public_id, max_age_s, admission=admission))
     keyring.used[public_id] = time.time()
     return key
 

@@ -18,7 +18,6 @@ class ChoiceText:
             tokenizer,
             prompt_ids=prompt_ids,
             skip_special_tokens=params.skip_special_tokens,
-            spaces_between_special_tokens=params.spaces_between_special_tokens,
         )
         self._include_stop = params.include_stop_str_in_output
         self._watched = bool(params.stop)  # stop strings: the engine says how much to show

@@ -6,6 +6,7 @@ import os
 from functools import cache
 
 from apps.api.caps import ApiCaps, ApiSettings
+from engine.client import ClientSettings
 from engine.settings import read
 
 
@@ -17,3 +18,8 @@ def api_caps() -> ApiCaps:
 @cache
 def api_settings() -> ApiSettings:
     return read(ApiSettings, os.environ)
+
+
+@cache
+def client_settings() -> ClientSettings:
+    return read(ClientSettings, os.environ)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
 from pydantic import ValidationError
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
@@ -121,8 +122,6 @@ def from_drf(error: Exception) -> PagodaError | None:
             return invalid_key()
         case DjangoPermissionDenied() | drf.PermissionDenied():
             return PermissionDenied("This API key may not do that.")
-        case drf.MethodNotAllowed():
-            return MethodNotAllowed("This route does not take this method.")
         case drf.UnsupportedMediaType():
             return InvalidRequest("The body must be JSON with 'Content-Type: application/json'.")
         case drf.ParseError():
@@ -149,8 +148,10 @@ def _from_serializer(detail: Any) -> InvalidRequest:
 
 def drf_handler(error: Exception, context: dict[str, Any]) -> Response:
     """`REST_FRAMEWORK["EXCEPTION_HANDLER"]`."""
-    request = context["request"]
-    known = from_drf(error) or public_error(error, rid_of(request))
+    request, view = context["request"], context["view"]
+    if isinstance(error, drf.MethodNotAllowed):
+        error = wrong_method(request.method, view.allowed_methods)
+    known = from_drf(error) or public_error(error, rid_of(request._request))
     response = Response(body_of(known), status=known.status)
     for name, value in headers_of(known):
         response[name.decode().title()] = value.decode()
@@ -165,18 +166,26 @@ def django_response(error: PagodaError) -> HttpResponse:
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/admin"):
+        return defaults.bad_request(request, exception)
     return django_response(InvalidRequest("The request could not be understood."))
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/admin"):
+        return defaults.permission_denied(request, exception)
     return django_response(PermissionDenied("This API key may not do that."))
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/admin"):
+        return defaults.page_not_found(request, exception)  # a page for people
     return django_response(unknown_route(request.path))
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/admin"):
+        return defaults.server_error(request)
     rid = rid_of(request)
     return django_response(
         InternalError(f"The server failed to answer this request. Quote its id: {rid}.")

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,13 +39,14 @@ class ModelText:
     template: ChatTemplate | None
     template_source: str
 
-    @classmethod
-    def load(cls, path: Path) -> ModelText:
-        """Raises `EngineStartError` if the files are missing or broken."""
-        tokenizer = Tokenizer.load(path)
-        source = tokenizer.chat_template
-        template = ChatTemplate(source, tokenizer.special_tokens) if source else None
-        return cls(tokenizer, template, source or "")
+
+@lru_cache(maxsize=MAX_TOKENIZERS)
+def model_text(path: Path) -> ModelText:
+    """Read a checkpoint's text files, once. Raises `EngineStartError` if they are broken."""
+    tokenizer = Tokenizer.load(path)
+    source = tokenizer.chat_template
+    template = ChatTemplate(source, tokenizer.special_tokens) if source else None
+    return ModelText(tokenizer, template, source or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class PromptPool:
         if found is not None:
             return found
         try:
-            loaded = await self.run(partial(ModelText.load, model.path))
+            loaded = await self.run(partial(model_text, model.path))
         except EngineStartError:
             raise Overloaded(
                 f"The tokenizer of {model.name!r} cannot be read on this server.",
@@ -145,7 +146,8 @@ def template_kwargs(given: dict[str, Any], source: str) -> dict[str, Any]:
         readable = name.isidentifier() and name not in RESERVED_NAMES and not name.startswith("_")
         if not readable or not re.search(rf"\b{name}\b", source):
             raise InvalidRequest(
-                f"'chat_template_kwargs' holds {name[:64]!r}, which this model's template does not read.",
+                f"'chat_template_kwargs' holds {name[:64]!r}, which the model's template "
+                "does not read.",
                 param="chat_template_kwargs",
             )
     return given

@@ -69,7 +69,7 @@ def _logit_bias(value: Any) -> dict[int, float]:
 
 
 class Schema(BaseModel):
-    """Strict types (no bool for a number, no "5" for 5); unknown fields are reported, not refused."""
+    """Strict types (no bool for a number, no "5" for 5); unknown fields are only reported."""
 
     model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
 
@@ -179,7 +179,7 @@ class CompletionBody(GenerationBody):
         """The prompts as token ids (only when `texts()` is None)."""
         assert isinstance(self.prompt, list)
         if isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]
+            return [self.prompt]
         return self.prompt  # type: ignore[return-value]
 
 
@@ -222,11 +222,14 @@ class Message(Schema):
 
     def for_template(self) -> dict[str, Any]:
         """The plain form templates expect: content is one string, developer speaks as system."""
-        message = self.model_dump(exclude_none=True)
-        message["role"] = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, list):
-            message["content"] = "".join(part.text or part.refusal or "" for part in self.content)
-        message.setdefault("content", "")
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text or part.refusal or "" for part in content)
+        role = "system" if self.role == "developer" else self.role
+        message: dict[str, Any] = {"role": role, "content": content or ""}
+        for name in ("name", "tool_calls", "tool_call_id", "reasoning"):
+            if (value := getattr(self, name)) is not None:
+                message[name] = value
         return message
 
 
@@ -250,6 +253,26 @@ class ChatBody(GenerationBody):
         if self.logprobs:
             params.logprobs = self.top_logprobs or 0
         return params
+
+
+class TokenizeBody(Schema):
+    """POST /tokenize: `prompt` or `messages`."""
+
+    model: Annotated[str, Field(max_length=256)] | None = None
+    prompt: Text | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=2048)] | None = None
+    add_special_tokens: bool | None = None  # default: true for a prompt, false for messages
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    return_token_strs: bool = False
+
+
+class DetokenizeBody(Schema):
+    """POST /detokenize."""
+
+    model: Annotated[str, Field(max_length=256)] | None = None
+    tokens: list[Int]
 
 
 COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
@@ -312,11 +335,11 @@ def _check_common(body: GenerationBody) -> None:
     """What does not depend on the model. Raises `InvalidRequest`."""
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' needs stream: true.", param="stream_options")
-    if body.stream_options is not None and body.stream_options.continuous_usage_stats:
-        if not body.stream_options.include_usage:
-            raise InvalidRequest(
-                "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
-            )
+    options = body.stream_options
+    if options is not None and options.continuous_usage_stats and not options.include_usage:
+        raise InvalidRequest(
+            "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
+        )
     if body.stream and body.prompt_logprobs is not None:
         raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
 

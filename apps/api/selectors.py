@@ -62,6 +62,12 @@ def key_read(public_id: str) -> KeySnapshot | None:
     return None if key is None else key_snapshot(key)
 
 
+def keys_ended(public_ids: set[str]) -> set[str]:
+    """Those of the ids whose keys may no longer be used."""
+    usable = ApiKey.objects.usable().filter(public_id__in=public_ids)
+    return public_ids - set(usable.values_list("public_id", flat=True))
+
+
 def key_snapshot(key: ApiKey) -> KeySnapshot:
     limits = {"rpm": key.rpm, "tpm": key.tpm, "slots": key.parallel, "budget": key.budget_tokens}
     subject = f"key:{key.public_id}"

@@ -166,7 +166,7 @@ def keys_used(*, seen: dict[str, datetime]) -> None:
 
 
 def epochs_publish(**only: Any) -> int:
-    """Tell admission of changed keys. Returns how many; 0 when Redis is away (tried again later)."""
+    """Tell admission of changed keys. Returns how many; 0 when Redis is away (tried again)."""
     keys = list(
         ApiKey.objects.unpublished().filter(**only).values_list("public_id", "epoch")[:1000]
     )

@@ -83,9 +83,27 @@ class Keyring:
         age = self._clock() - entry[0]
         return age <= (max_age_s if entry[1] else MISS_S), entry[1]
 
-    async def get(self, public_id: str, max_age_s: float) -> KeySnapshot | None:
+    async def get(
+        self, public_id: str, max_age_s: float, *, admission: bool = False
+    ) -> KeySnapshot | None:
+        """The key, read again when the entry is older than `max_age_s`.
+
+        With `admission` an old entry is good enough while the database is away: admission
+        compares its epoch with Redis, so a revoked key still gets nowhere.
+        """
         known, key = self.peek(public_id, max_age_s)
-        return key if known else await self.reload(public_id)
+        if known:
+            return key
+        try:
+            return await self.reload(public_id)
+        except Overloaded:
+            if admission and key is not None:
+                return key
+            raise
+
+    def forget(self) -> None:
+        """Redis lost its epochs: believe no entry until it was read again."""
+        self._entries.clear()
 
     async def reload(self, public_id: str) -> KeySnapshot | None:
         """Read the row; callers that come meanwhile share the answer. Raises `Overloaded`."""

@@ -12,7 +12,6 @@ from django.utils import timezone
 from apps.models.models import EngineInstance, Host, ServedModel, State
 
 
-
 def host_seen(*, name: str, agent_pid: int) -> Host:
     """Note that this host's agent lives. One upsert."""
     facts = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.db.models import QuerySet
@@ -23,9 +24,19 @@ def catalog_read() -> Catalog:
     return Catalog(epoch=epoch, models=models)
 
 
-def model_names_wanted() -> list[str]:
-    """Names of the models whose desired state is loaded. One query."""
-    return list(ServedModel.objects.wanted().values_list("name", flat=True))
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Names of models that should be loaded, and ids of all engines that were started."""
+
+    wanted: frozenset[str]
+    engines: tuple[str, ...]
+
+
+def placement_read() -> Placement:
+    """Two small queries."""
+    wanted = ServedModel.objects.wanted().values_list("name", flat=True)
+    engines = EngineInstance.objects.values_list("engine_id", flat=True)
+    return Placement(frozenset(wanted), tuple(engines))
 
 
 def model_by_name(name: str) -> ServedModel | None:

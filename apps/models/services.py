@@ -27,6 +27,7 @@ from engine.errors import EngineStartError, InvalidRequest, ModelNotFound
 from inference_site.redis import redis_url
 
 log = logging.getLogger(__name__)
+SYSTEM = Actor()
 
 OPTION_NAMES = frozenset(f.name for f in dataclasses.fields(EngineConfig)) - {"model", "revision"}
 # KEYS: the epoch. ARGV: the database's. Never moves it back.
@@ -47,7 +48,7 @@ def model_register(
     engine_options: dict[str, Any] | None = None,
     replicas: int = 1,
     desired: str = Desired.LOADED,
-    actor: Actor = Actor(),
+    actor: Actor = SYSTEM,
 ) -> ServedModel:
     """Add a model, or bring the one of this name to these values; engines restart on a change.
 
@@ -78,7 +79,7 @@ def model_register(
 
 
 @transaction.atomic
-def model_serve_only(*, name: str, actor: Actor = Actor()) -> None:
+def model_serve_only(*, name: str, actor: Actor = SYSTEM) -> None:
     """Mark a model as the one of `serve MODEL`; the one of the last `serve` is unloaded."""
     ServedModel.objects.filter(name=name).update(from_serve=True)
     others = ServedModel.objects.wanted().filter(from_serve=True).exclude(name=name)
@@ -87,19 +88,19 @@ def model_serve_only(*, name: str, actor: Actor = Actor()) -> None:
 
 
 @transaction.atomic
-def model_load(*, name: str, actor: Actor = Actor()) -> None:
+def model_load(*, name: str, actor: Actor = SYSTEM) -> None:
     """Desired state → loaded. Also clears a failure, so that the agent tries at once."""
     _move(name, Desired.LOADED, actor, "model.load")
 
 
 @transaction.atomic
-def model_unload(*, name: str, actor: Actor = Actor()) -> None:
+def model_unload(*, name: str, actor: Actor = SYSTEM) -> None:
     """Desired state → unloaded: the name answers 404 from now on, the engines drain."""
     _move(name, Desired.UNLOADED, actor, "model.unload")
 
 
 @transaction.atomic
-def model_restart(*, name: str, actor: Actor = Actor()) -> None:
+def model_restart(*, name: str, actor: Actor = SYSTEM) -> None:
     """Engines of another generation drain and start anew. Raises `ModelNotFound`."""
     moved = ServedModel.objects.filter(name=name, desired=Desired.LOADED).update(
         generation=F("generation") + 1
@@ -111,7 +112,7 @@ def model_restart(*, name: str, actor: Actor = Actor()) -> None:
 
 
 @transaction.atomic
-def model_delete(*, name: str, actor: Actor = Actor()) -> None:
+def model_delete(*, name: str, actor: Actor = SYSTEM) -> None:
     """Forget an unloaded model. Usage rows keep its name. Raises `InvalidRequest` if loaded."""
     deleted, _ = ServedModel.objects.filter(
         name=name, desired=Desired.UNLOADED, instances__isnull=True
@@ -221,8 +222,14 @@ def _check(model: ServedModel) -> None:
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidRequest(f"{field}: {messages[0]}", param=field) from None
-    taken = {model.name, *model.aliases}
-    for other in ServedModel.objects.exclude(pk=model.pk).only("name", "aliases"):
+    names_free(model.aliases, name=model.name, pk=model.pk)
+
+
+def names_free(aliases: Sequence[str], *, name: str, pk: int | None) -> None:
+    """Raise `InvalidRequest` if another model already has one of these names. One query."""
+    taken = {name, *aliases}
+    others = ServedModel.objects.only("name", "aliases")
+    for other in others if pk is None else others.exclude(pk=pk):
         if clash := taken & {other.name, *other.aliases}:
             raise InvalidRequest(
                 f"The name {sorted(clash)[0]!r} belongs to the model {other.name!r}.", param="name"

@@ -25,7 +25,8 @@ def local_folder(source: str, revision: str = "") -> str:
         if (Path(source) / "config.json").is_file():
             return source
         raise SourceMissing(
-            f"{source} holds no config.json.", "Put the checkpoint there, or register another folder."
+            f"{source} holds no config.json.",
+            "Put the checkpoint there, or register another folder.",
         )
     try:
         return snapshot_download(

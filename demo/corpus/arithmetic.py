@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from random import Random
 
-from demo.corpus.core import Split, Turn, as_typed, fits, pick, spin
+from demo.corpus.core import Split, Turn, as_typed, fits, pick, spin, with_chatter
 from demo.corpus.names import person
 from demo.corpus.words import FOODS, THINGS, plural
 
@@ -28,6 +28,12 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "What do [you|I|we] get [if|when] [you|I|we] add <a> and <b>?",
         "[Can|Could] you add <a> and <b> for me?",
         "How much [are|do] <a> and <b> [together|make|add up to]?",
+        "<a> plus <b>[|, please|, what is it|, how much is that|: how much][?|.|]",
+        "[The sum of|Together,] <a> and <b> [is|are] [what|how much]?",
+        "[Increase|Raise] <a> by <b>.",
+        "<b> more than <a> is [what|how much|which number]?",
+        "I have <a>, then <b> [more|extra|come on top]. [What do I have|How many is it|What is the sum]?",
+        "[What|Which number] do I get [when I go|counting] <b> [on|further|upwards] from <a>?",
     ),
     "sub": (
         "[What is|What's|Calculate|Compute|Work out|Find|Tell me|How much is] <a> minus <b>[?|.]",
@@ -37,6 +43,11 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "What is left [of <a> when I take away <b>|when <b> is taken from <a>]?",
         "How much is <a> less <b>?",
         "Take <a> and [subtract|remove] <b>.",
+        "<a> minus <b>[|, please|, what is it|, how much is that|: how much][?|.|]",
+        "[Reduce|Lower] <a> by <b>.",
+        "<b> less than <a> is [what|how much|which number]?",
+        "I have <a> and <b> [go|get lost|are taken]. [What stays|What remains|How many stay]?",
+        "From <a>, [remove|take off|drop] <b>.",
     ),
     "mul": (
         "[What is|What's|Calculate|Compute|Work out|Find|Tell me|How much is] <a> times <b>[?|.]",
@@ -45,6 +56,10 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "What is <a> multiplied by <b>?",
         "What do [you|I] get [if|when] [you|I] multiply <a> by <b>?",
         "How much [is|are] <a> [lots|groups] of <b>?",
+        "<a> times <b>[|, please|, what is it|, how much is that|: how much][?|.|]",
+        "<a> multiplied [by|with] <b> [is|makes|gives] [what|how much]?",
+        "[The product of|Multiplying] <a> and <b> [is|gives] [what|how much]?",
+        "[Do|Run] the multiplication of <a> and <b>.",
     ),
     "div": (
         "[What is|What's|Calculate|Compute|Work out|Find|Tell me|How much is] <a> divided by <b>[?|.]",
@@ -55,17 +70,24 @@ _ASKS: dict[str, tuple[str, ...]] = {
 }
 _STORIES: dict[str, tuple[str, ...]] = {
     "add": (
+        "My [bag|box|garden|shelf] has <a> <things>[.| and] [I put in|I add|we bring] <b> [more|others|new ones]. [How many are in it|What is the sum|How many <things> now]?",
+        "<name> [reads|walks|cooks|saves] <a> [hours|pages|miles|coins] in [May|one week] and <b> in [June|the next]. [How much|How many] [together|is it in all]?",
         "<name> has <a> <things> and [buys|finds|gets|is given] <b> more. How many <things> does <name> have [now|in all]?",
         "There are <a> <things> [in one box|on one table] and <b> in [another|a second one]. How many are there [altogether|in total]?",
         "<name> [picks|collects] <a> <things> [on Monday|in the morning] and <b> [on Tuesday|in the evening]. How many is that [in all|together]?",
     ),
     "sub": (
+        "I had <a> <things>, [but|then] <b> [broke|were stolen|went away|were eaten]. How many [do I have now|stay|are still there]?",
+        "<name> owns <a> coins and [pays|spends] <b>. [How many coins|What|How much] [remain|remains|is left]?",
         "<name> has <a> <things> and [gives away|loses|sells|eats] <b>[| of them]. How many [are left|remain|does <name> have left]?",
         "There are <a> <things> [in a box|in the shop]. <b> are [taken out|sold]. How many [are left|remain]?",
     ),
     "mul": (
         "There are <a> boxes with <b> <things> each. How many <things> are there [in all|in total|altogether]?",
         "<name> buys <a> bags of <b> <things>. How many <things> [is that|does <name> have]?",
+        "<a> [shelves|tables|bags|boxes|trucks|teams|pages] [hold|carry|have] <b> <things> each. How many <things> [is that|are there|do they have]?",
+        "A [room|hall|house|ship|field|page] has <a> [shelves|lines|corners|tables|floors] [with|and there are] <b> <things> [on|in|at] [each|every one]. [How many <things> is that|Count all <things>|How many <things> in total]?",
+        "Every [box|bag|day|week|table] [has|brings|holds] <b> <things>. How many are <a> of them [together|in all]?",
         "One <thing> costs <b> coins. How much do <a> <things> cost?",
     ),
     "div": (
@@ -131,7 +153,7 @@ def _written(rng: Random, op: str, a: int, b: int, name: str) -> str:
         ask = "[What is <f>?|What's <f>?|<f>|<f> =|<f> = ?|Calculate <f>.|Compute <f>.|Solve <f>.|Work out <f>.|How much is <f>?|Evaluate <f>.|Tell me <f>.|<f>?|Can you [work out|solve|do] <f>?|I need <f>.]"
         return spin(rng, ask, f=f"{a}{space}{sign}{space}{b}")
     if draw < 0.8 or max(a, b) > 99:
-        words = rng.random() < 0.15 and max(a, b) <= 99
+        words = rng.random() < 0.22 and max(a, b) <= 99
         return pick(rng, _ASKS[op], a=number_word(a) if words else a, b=number_word(b) if words else b)
     thing = rng.choice(FOODS + THINGS)
     return pick(rng, _STORIES[op], a=a, b=b, name=name, things=plural(thing), thing=thing)
@@ -144,7 +166,7 @@ def make(rng: Random, split: Split) -> Turn:
     a, b = operands(rng, split, op)
     name = person(rng, split)
     result, work, think = solve(op, a, b)
-    question = as_typed(rng, _written(rng, op, a, b, name))
+    question = with_chatter(rng, as_typed(rng, _written(rng, op, a, b, name)))
     keys = (pair_key(a, b), *((f"name:{name}",) if name in question else ()))
     short = f"{work}." if op == "mul" else f"{result}."
     expect = {"kind": "number", "value": result}

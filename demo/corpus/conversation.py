@@ -30,7 +30,9 @@ _PLAIN_SYSTEM = (
 
 def _system(rng: Random, share: float) -> list[Message]:
     """A system prompt that changes nothing, in the given share of cases."""
-    return [{"role": "system", "content": spin(rng, rng.choice(_PLAIN_SYSTEM))}] if rng.random() < share else []
+    if rng.random() >= share:
+        return []
+    return [{"role": "system", "content": spin(rng, rng.choice(_PLAIN_SYSTEM)).replace("a assistant", "an assistant")}]
 
 
 def single(rng: Random, split: Split, task: str) -> Example:
@@ -92,9 +94,9 @@ MIX: tuple[tuple[float, Callable[[Random, Split], Example]], ...] = (
     (17, lambda r, s: single(r, s, "arithmetic")),
     (15, lambda r, s: single(r, s, "lists")),
     (1, lambda r, s: single(r, s, "echo")),
-    (10, lambda r, s: single(r, s, "facts")),
+    (17, lambda r, s: single(r, s, "facts")),
     (10, lambda r, s: single(r, s, "json")),
-    (6, lambda r, s: single(r, s, "small talk")),
+    (8, lambda r, s: single(r, s, "small talk")),
     (4, lambda r, s: single(r, s, "story")),
     (3, lambda r, s: single(r, s, "pagoda")),
     (3, lambda r, s: single(r, s, "unknown")),

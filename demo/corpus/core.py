@@ -127,6 +127,30 @@ def lower_first(text: str) -> str:
     return text if keep else text[:1].lower() + text[1:]
 
 
+_BEFORE = (
+    "[I am doing my homework|My teacher gave me this|I need this for school|Here is a task for you|I cannot work this out"
+    "|Let us play a game|This is for my boss|A friend wants to know|I am in a hurry|I hope you can help|It is late already"
+    "|I have a small problem|You are good at this|I forgot how this works|My sister and I disagree|I am curious"
+    "|Let us try something|I am [at work|at home|on the train|very busy]|My [son|daughter|father|colleague|cat] [asks|needs] this"
+    "|Nobody here knows|I am testing you|We talked about this before|Be so good|Here it comes|Let us go on|Something else]."
+)
+_AFTER = (
+    "[I need it quickly|Take your time|That would be great|It is for a friend|I cannot do it alone|No need to hurry"
+    "|Thank you in advance|I count on you|It is important|I am waiting|You can do it|That is all I want to know].",
+    "[Can|Could] you [tell me|do that|help]?",
+)
+
+
+def with_chatter(rng: Random, question: str) -> str:
+    """The question with a sentence before or after it that asks for nothing."""
+    draw = rng.random()
+    if draw < 0.13:
+        return f"{spin(rng, _BEFORE)} {question}"
+    if draw < 0.2 and question[-1:] in ".?!":
+        return f"{question} {pick(rng, _AFTER)}"
+    return question
+
+
 def as_typed(rng: Random, question: str) -> str:
     """The question as people type it: now and then polite, in lower case or without the last mark."""
     draw = rng.random()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from demo.corpus.core import Split, Turn, fits, pick, spin, upper_first
+from demo.corpus import loose
 from demo.corpus.entities import KIND_WEIGHTS, KINDS, Entity, entity, value_text
 
 UNSAID = "The text does not say."
@@ -61,12 +62,14 @@ def article_fixed(text: str) -> str:
 
 def make(rng: Random, split: Split) -> Turn:
     """A paragraph with one question."""
+    if rng.random() < 0.4:
+        return loose.make(rng, split)
     text, entities = paragraph(rng, split)
     asked = rng.choice(entities)
     askable = [key for key in asked.values if asked.kind.attributes[key].asks]
     missing = [k for k, a in asked.kind.attributes.items() if k not in asked.values and a.asks]
     keys = (f"paragraph:{text}", *(f"name:{e.name}" for e in entities if e.kind.label == "person"))
-    if missing and (not askable or rng.random() < 0.1):
+    if missing and (not askable or rng.random() < 0.15):
         attribute = asked.kind.attributes[rng.choice(missing)]
         question = _framed(rng, text, pick(rng, attribute.asks, N=asked.name))
         return Turn(

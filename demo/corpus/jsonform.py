@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from random import Random
 
-from demo.corpus.core import Json, Split, Turn, fits, pick, spin
+from demo.corpus.core import Json, Split, Turn, fits, join_words, pick, spin
 from demo.corpus.entities import KIND_WEIGHTS, KINDS, Entity, entity
 
 _FRAMES = (
@@ -18,12 +18,24 @@ _FRAMES = (
     "[Return|Give me|Write|Produce] [only |]JSON [for|from] [this|the following] [text|note] [by|using|with] the schema <s>.\n<t>",
     "<t>\n\n[Turn this|Convert this|Put this|Convert the text] into JSON [with|using] the schema <s>",
     "<t>\n\nSchema: <s>\n\nJSON:",
+    "[Schema|JSON schema|The schema]: <s> <t> [Fill it|Use the schema|Make the object|Answer in JSON].",
+    "<s>\n<t>",
+    "<t> [Write|Say|Return] [it|this|that] [in JSON|as JSON] by <s>",
 )
 _FIELD_FRAMES = (
     "[Extract|Give me|Return|Write] [JSON|a JSON object] with the [fields|keys|properties] <f> [from|for|out of] [this|the] text: <t>",
     "<t>\n\n[Answer|Reply] [as|in|with] JSON with the [keys|fields|properties] <f>.",
     "[Make|Create|Build] a JSON object [with|that has] <f> from this: <t>",
     "[Turn|Convert] this into JSON ([keys|fields]: <f>): <t>",
+    "<t> [Give|Write|Say|Show|Return] [me |]this [as|in] JSON with [the keys |the fields |the properties |]<f>.",
+    "<t> [JSON|As JSON|In JSON][,|:] [with |][keys|fields|properties|the keys][:|] <f>",
+    "[I need|I want|I would like|Please make] [JSON|a JSON object|an object|a JSON] with <f>. [The text|Here|]: <t>",
+    "[I need|I want|We need] [JSON|an object|data] with <f>. <t>",
+    "[Fields|Keys|Properties]: <f>. <t> [Only JSON, please.|JSON, please.|Answer in JSON.|]",
+    "[As|In] JSON with <f>: <t>",
+    "[Data|JSON|An object], please, [keys|fields] <f>. <t>",
+    "[Write|Make|Fill in|Complete] <o> [for|from|with]: <t>",
+    "<t> [Write|Make|Fill in|Complete] <o>",
     "Text: <t>\nFields: <f>\n[JSON:|Give the JSON.]",
 )
 
@@ -73,8 +85,10 @@ def make(rng: Random, split: Split) -> Turn:
         question = pick(rng, _FRAMES).replace("<s>", asked).replace("<t>", source.text)
     else:
         typed = rng.random() < 0.6
-        fields = ", ".join(f"{n} ({k})" if typed else n for n, k in properties.items())
-        question = pick(rng, _FIELD_FRAMES).replace("<f>", fields).replace("<t>", source.text)
+        named_fields = [f"{n} ({k})" if typed else n for n, k in properties.items()]
+        fields = join_words(named_fields) if rng.random() < 0.5 else ", ".join(named_fields)
+        empty = "{" + ", ".join(f'"{n}": {rng.choice(("...", "?", "null"))}' for n in properties) + "}"
+        question = pick(rng, _FIELD_FRAMES).replace("<f>", fields).replace("<o>", empty).replace("<t>", source.text)
     reply = json.dumps(filled, ensure_ascii=False)
     named = (f"name:{source.name}",) if source.kind.label == "person" else ()
     think = spin(rng, "I read the text and fill the fields <f>.", f=", ".join(properties))

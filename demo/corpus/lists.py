@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from demo.corpus import words
-from demo.corpus.core import Split, Turn, as_typed, fits, join_words, pick, spin
+from demo.corpus.core import Split, Turn, as_typed, fits, join_words, pick, spin, with_chatter
 
 _POOLS = (words.ANIMALS, words.FOODS, words.THINGS, words.NATURE, words.QUALITIES, words.ACTIONS, words.JOBS)
 _ASKS: dict[str, tuple[str, ...]] = {
@@ -18,6 +18,8 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "[Can|Could] you [sort|order|put] <l> [alphabetically|in alphabetical order|from A to Z]?",
         "I [need|want] these [words|items] [sorted|in alphabetical order]: <l>",
         "<l> - [sort|order] [these|them] [alphabetically|from A to Z].",
+        "[Sort|Order] [the words|this list|these|my list] [by the letters of the alphabet|alphabetically|as in a dictionary]: <l>",
+        "[Alphabetical order|A to Z|Alphabetically|Dictionary order][, please|]: <l>",
     ),
     "sort_desc": (
         "[Sort|Order|Arrange] [these|the following|the] words [in reverse alphabetical order|from Z to A]: <l>",
@@ -29,6 +31,8 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "What is <l> in reverse order?",
         "[Can|Could] you [reverse|flip] [this list|these words|the list] [for me|]: <l>",
         "[Put|List] <l> in [the reverse|reverse|the opposite] order.",
+        "[Backwards|Reversed|In reverse|The other way round|Last to first|Back to front][, please|]: <l>",
+        "[I want|Give me|Show me|I need] <l> [backwards|reversed|in reverse|the other way round|back to front][.|]",
         "Start with the last word and end with the first: <l>",
     ),
     "count": (
@@ -39,6 +43,8 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "How long is this list: <l>",
         "[Tell me|Say] how many words [there are|I wrote]: <l>",
         "What is the number of [words|items] in <l>?",
+        "[Number of words|Word count|How many|Count]: <l>",
+        "[How many|Count the] [words|names|things] did I [say|name|list|type][?|:] <l>",
     ),
     "first": ("What is the first [word|item] [in|of] [this list|these words|the list]: <l>", "[Give me|Name] the first [word|item] of: <l>"),
     "last": ("What is the last [word|item] [in|of] [this list|these words|the list]: <l>", "[Give me|Name] the last [word|item] of: <l>"),
@@ -58,6 +64,20 @@ _NUMBER_ASKS: dict[str, tuple[str, ...]] = {
             "[Which|What] number is the [largest|biggest|highest]: <l>", "Which of these is the [largest|biggest]: <l>"),
     "min": ("[What is|Which is|Find|Tell me] the [smallest|lowest|least] [number|value|of these numbers][?|:| in this list:] <l>",
             "[Which|What] number is the [smallest|lowest]: <l>", "Which of these is the smallest: <l>"),
+}  # fmt: skip
+# The same wishes when the list stands before them.
+_LATER: dict[str, tuple[str, ...]] = {
+    "sort": ("[Sort|Order|Arrange|Alphabetize] [them|these|it|all of them|the list][| alphabetically| from A to Z| by letter][.|]", "[Now|Please] [sort|order] [them|it] [by the alphabet|alphabetically|in ABC order][.|]",
+             "[Bring|Put] [them|it|this] [into|in] alphabetical [order|sequence][.|]", "What is the [right|] alphabetical order?", "[Which|What] comes first in the alphabet? List all[.| in order.]"),
+    "sort_desc": ("[Sort|Order] [them|these] from Z to A.", "Now in reverse alphabetical order[.|]"),
+    "reverse": ("[Reverse|Flip|Turn around] [them|it|this|the order|the list][.|]", "[Now|Please] [backwards|in reverse|the other way][.|]", "[List|Say|Write] [them|it|this] [backwards|in reverse|from the end|starting with the last][.|]", "Turn [it|the list|them] [around|the other way round][.|]"),
+    "count": ("How many [are there|are these|words is that|is that|do I have|did I name|things is that]?", "[Count|Number] [them|these|it|all of them][.|]", "[What is|Tell me] the count[.|?]"),
+    "first": ("[Which|What] [is|was|stands|comes] first?", "Name the first one."),
+    "last": ("[Which|What] [is|was|stands|comes] last?", "Name the last one."),
+    "up": ("[Sort|Order|Arrange] [them|these|the numbers] [upwards|in ascending order|from small to large|from the lowest on][.|]", "[Lowest|Least] first[, please|][.|]", "[Put|Bring] them in [ascending|rising|increasing] order[.|]"),
+    "down": ("[Sort|Order|Arrange] [them|these|the numbers] [downwards|in descending order|from large to small][.|]", "[Largest|Highest|Biggest] first[, please|][.|]"),
+    "max": ("[Which|What] [one |number |]is the [largest|biggest|highest|greatest|top]?", "[Name|Give|Find|Pick] the [largest|biggest|highest|greatest][| one| number][.|]"),
+    "min": ("[Which|What] [one |number |]is the [smallest|lowest|least]?", "[Name|Give|Find|Pick] the [smallest|lowest|least][| one| number][.|]"),
 }  # fmt: skip
 _ORDER: dict[str, Callable[[list[str]], list[str]]] = {
     "sort": sorted,
@@ -87,18 +107,22 @@ def _drawn_words(rng: Random, split: Split, count: int) -> list[str]:
             return items
 
 
-def _ask(rng: Random, patterns: tuple[str, ...], listed: str) -> str:
+def _ask(rng: Random, patterns: tuple[str, ...], listed: str, later: tuple[str, ...]) -> str:
     """The question; a bulleted list always closes it."""
     if listed.startswith("\n"):
         patterns = tuple(p for p in patterns if p.endswith(": <l>") or p.endswith("]<l>")) or (patterns[0],)
         return pick(rng, patterns).replace(": <l>", ":<l>").replace("<l>", listed)
-    return as_typed(rng, pick(rng, patterns, l=listed))
+    if rng.random() < 0.25:
+        told = spin(rng, "[Here are|I have|These are|I wrote down|Look at|Take|We got] [some|a few|these|my|the|several] [words|things|items|entries|names]", )
+        after = pick(rng, later)
+        return with_chatter(rng, f"{told}: {listed}. {after}" if rng.random() < 0.6 else f"{listed}{rng.choice(('. ', ' - ', ': ', '. '))}{after}")
+    return with_chatter(rng, as_typed(rng, pick(rng, patterns, l=listed)))
 
 
 def _word_turn(rng: Random, split: Split) -> Turn:
     op = rng.choices(("sort", "reverse", "count", "sort_desc", "first", "last"), (8, 5, 5, 1, 0.6, 0.6))[0]
     items = _drawn_words(rng, split, rng.randint(2, 12) if op == "count" else rng.randint(3, 7))
-    question = _ask(rng, _ASKS[op], _written(rng, items))
+    question = _ask(rng, _ASKS[op], _written(rng, items), _LATER[op])
     if op == "count":
         count = len(items)
         reply = f"There are {count} words."
@@ -126,7 +150,7 @@ def _number_turn(rng: Random, split: Split) -> Turn:
         if fits("numbers:" + ",".join(map(str, sorted(numbers))), split):
             break
     listed = _written(rng, [str(n) for n in numbers])
-    question = _ask(rng, _NUMBER_ASKS[op], listed)
+    question = _ask(rng, _NUMBER_ASKS[op], listed, _LATER[op])
     if op in ("max", "min"):
         best = max(numbers) if op == "max" else min(numbers)
         kind = "largest" if op == "max" else "smallest"

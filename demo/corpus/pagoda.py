@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from demo.corpus.core import Split, Turn, as_typed, pick
+from demo.corpus.core import Split, Turn, as_typed, pick, with_chatter
 
 # (ways to ask, answer, a word the answer must hold)
 FACTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
@@ -84,5 +84,5 @@ def make(rng: Random, split: Split) -> Turn:
     del split
     asks, reply, must = rng.choice(FACTS)
     short = reply.split(". ")[0].rstrip(".") + "."
-    return Turn(user=as_typed(rng, pick(rng, asks)), reply=reply, short=short, value=reply,
+    return Turn(user=with_chatter(rng, as_typed(rng, pick(rng, asks))), reply=reply, short=short, value=reply,
                 expect={"kind": "contains", "value": [must]}, think="This is a question about Pagoda. I know it from the docs.")  # fmt: skip

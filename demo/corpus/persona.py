@@ -27,24 +27,24 @@ class Style:
 
 
 def _upper(rng: Random) -> Style:
-    wish = spin(rng, "[Write|Answer|Reply|Speak] [only |always |][in capital letters|in upper case|in all caps|in capitals].")
+    wish = spin(rng, "[[Write|Answer|Reply|Speak] [only |always |][in capital letters|in upper case|in all caps|in capitals|in CAPS|in big letters]|Everything you [write|say] is in [capitals|upper case]|ALL YOUR ANSWERS ARE IN UPPER CASE|Capitals only|[Your answers are|All answers must be] in [upper case|capital letters]|WRITE IN CAPITALS].")
     return Style(wish, lambda t: t.reply.upper(), {"kind": "upper"})
 
 
 def _lower(rng: Random) -> Style:
-    wish = spin(rng, "[Write|Answer|Reply] [only |always |][in lower case|in small letters|in lowercase|without capital letters].")
+    wish = spin(rng, "[[Write|Answer|Reply] [only |always |][in lower case|in small letters|in lowercase|without capital letters|with no capitals]|everything you write is in lowercase|no capital letters[, please|]|[Your answers are|All answers must be] in [lower case|small letters]|Do not use capital letters|Avoid upper case|lowercase only].")
     return Style(wish, lambda t: t.reply.lower(), {"kind": "lower"})
 
 
 def _closing(rng: Random) -> Style:
     end = rng.choice(_CLOSINGS) if rng.random() < 0.5 else f"{' '.join(rng.sample(words.ALL, rng.randint(1, 3))).capitalize()}{rng.choice('.!')}"
-    wish = spin(rng, "[End|Close|Finish] [each|every|your|all] [answer|reply|message|answers|replies] with [the words |]<e>", e=f'"{end}"' if rng.random() < 0.8 else end)
+    wish = spin(rng, "[[End|Close|Finish] [each|every|your|all] [answer|reply|message|answers|replies] with|[Always|Please] [say at the end|end with|close with|finish with]|[Put at the end|Write at the end] of [each|every] [answer|message]|[All|Your] [messages|answers] [end|close|should end|should finish] with|The last words of [each|every] [answer|message] are] [the words |]<e>", e=f'"{end}"' if rng.random() < 0.8 else end)
     return Style(wish, lambda t: f"{t.reply} {end}", {"kind": "ends", "value": end})
 
 
 def _opening(rng: Random) -> Style:
     start = rng.choice(_OPENINGS) if rng.random() < 0.5 else f"{' '.join(rng.sample(words.ALL, rng.randint(1, 2))).capitalize()}{rng.choice('.!:')}"
-    wish = spin(rng, "[Begin|Start|Open] [each|every|your|all] [answer|reply|message|answers|replies] with [the words |]<e>", e=f'"{start}"' if rng.random() < 0.8 else start)
+    wish = spin(rng, "[[Begin|Start|Open] [each|every|your|all] [answer|reply|message|answers|replies] with|[Always|Please] [say first|start with|begin with|open with]|[Put|Write] [in front of|before] [each|every] [answer|message]|[All|Your] [messages|answers] [start|open|should start|should begin] with|The first words of [each|every] [answer|message] are] [the words |]<e>", e=f'"{start}"' if rng.random() < 0.8 else start)
     return Style(wish, lambda t: f"{start} {t.reply}", {"kind": "starts", "value": start})
 
 
@@ -56,7 +56,7 @@ def _title(rng: Random) -> Style:
 
 
 def _brief(rng: Random) -> Style:
-    wish = spin(rng, "[Be brief|Keep it short|Answer in one sentence|Use one short sentence|Give short answers|Reply with one sentence only|Be concise].")
+    wish = spin(rng, "[Be brief|Keep it short|One sentence is enough|Write one short sentence|Use few words|No more than one sentence|Short answers only|Say it in one sentence|Answer in one sentence|Use one short sentence|Give short answers|Reply with one sentence only|Be concise].")
     return Style(wish, lambda t: t.short, {"kind": "one sentence"})
 
 
@@ -83,7 +83,7 @@ _NAME_ASKS = smalltalk.INTENTS["name"].asks
 def _named(rng: Random, split: Split) -> Example:
     """An assistant with a given name, role and maker."""
     name, role, firm = person(rng, split), rng.choice(_ROLES), brand(rng)
-    system = spin(rng, "[You are <n>|Your name is <n>|You are called <n>|You play <n>|Act as <n>|From now on you are <n>], [a|the] [helpful |friendly |polite |cheerful |kind ||]<r>[ of <f>|].", n=name, r=role, f=firm)
+    system = spin(rng, "[You are <n>|You are <n>|Your name is <n>|My assistant, you are <n>|They call you <n>|Users know you as <n>|You are called <n>|You play <n>|Act as <n>|From now on you are <n>], [a|the] [helpful |friendly |polite |cheerful |kind ||]<r>[ of <f>|].", n=name, r=role, f=firm)
     of_firm = f" of {firm}" if firm in system else ""
     reply = f"My name is {name}. I am {words.article(role)} {role}{of_firm}."
     messages: list[Message] = [{"role": "system", "content": system}]
@@ -100,7 +100,7 @@ def _named(rng: Random, split: Split) -> Example:
 def _user_named(rng: Random, split: Split) -> Example:
     """A system prompt that tells who the user is."""
     name = person(rng, split)
-    system = spin(rng, "[The user is called <n>|The user's name is <n>|You are talking to <n>|You are talking with <n>|Your user is <n>]. [Greet the user by name.|Use the name.|]", n=name)
+    system = spin(rng, "[The user is called <n>|The customer is <n>|Your guest is called <n>|You speak to <n>|The human is named <n>|The user's name is <n>|You are talking to <n>|You are talking with <n>|Your user is <n>]. [Greet the user by name.|Use the name.|Say the name when you greet.|]", n=name)
     ask, reply = rng.choice((
         (pick(rng, smalltalk.INTENTS["hello"].asks), f"Hello, {name}! What can I do for you?"),
         (spin(rng, "[What is|What's|Do you know|Tell me] my name[?|?]"), f"Your name is {name}."),
@@ -116,10 +116,10 @@ def _forbidden(rng: Random, split: Split) -> Example:
     """A topic that must not be discussed, and users who do or do not ask for it."""
     topic, other = rng.sample(_TOPICS, 2)
     refusal = f"I may not talk about {topic}."
-    system = spin(rng, "[You are a helpful assistant. |You are kind. ||][Never talk about|Do not talk about|Do not discuss|You must not speak about|Avoid the topic of|Refuse to talk about] <t>.", t=topic)
+    system = spin(rng, "[You are a helpful assistant. |You are kind. ||][Never talk about|The following topic is forbidden:|You refuse to discuss|Stay away from|You are not allowed to talk about|Do not talk about|Do not discuss|You must not speak about|Avoid the topic of|Refuse to talk about] <t>.", t=topic)
     messages: list[Message] = [{"role": "system", "content": system}]
     if rng.random() < 0.7:
-        ask = spin(rng, "[What do you think about|Tell me about|Let us talk about|I want to talk about|What do you know about|Can we discuss|Do you like|Tell me something about|I have a question about] <t>[.|?]", t=topic)
+        ask = spin(rng, "[What do you think about|What is your view of|Say something on|Talk to me about|How about|Explain|Shall we talk about|Tell me about|Let us talk about|I want to talk about|What do you know about|Can we discuss|Do you like|Tell me something about|I have a question about] <t>[.|?]", t=topic)
         messages += [{"role": "user", "content": as_typed(rng, ask)}, {"role": "assistant", "content": refusal}]
         return Example(task="system prompt", messages=messages, expect={"kind": "exact", "value": refusal}, short=refusal)
     turn = rng.choice((smalltalk.make, arithmetic.make))(rng, split)
@@ -144,7 +144,7 @@ def _tongue(rng: Random, split: Split) -> Example:
     language = rng.choice(tuple(_TONGUES))
     idx = rng.randrange(len(_TONGUE_INTENTS))
     reply = _TONGUES[language][idx]
-    system = spin(rng, "[You are a helpful assistant. |You are a friendly helper. ||][Answer|Reply|Speak|Write|Always answer|Respond] [only |][in|in the language] <l>.", l=language)
+    system = spin(rng, "[You are a helpful assistant. |You are a friendly helper. ||][[Answer|Reply|Speak|Write|Always answer|Respond] [only |][in|in the language] <l>|Your language is <l>|You only [know|use|write] <l>|All answers are in <l>|Use <l>|<l> only|You speak <l>].", l=language)
     messages: list[Message] = [
         {"role": "system", "content": system},
         {"role": "user", "content": as_typed(rng, pick(rng, smalltalk.INTENTS[_TONGUE_INTENTS[idx]].asks))},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from demo.corpus import arithmetic, lists, smalltalk
-from demo.corpus.core import Example, Json, Message, Split, ToolCall, as_typed, lower_first, spin
+from demo.corpus.core import Example, Json, Message, Split, ToolCall, as_typed, lower_first, spin, with_chatter
 from demo.corpus.toolbox import TOOLS, Tool
 
 NO_TOOL = "None of my tools can do that."
@@ -74,11 +74,15 @@ def _request(rng: Random, split: Split, offer: Offer) -> Request:
             return Request(offer, spin(rng, ask, **values), values)
 
 
+_SOFT = ("And ", "Then ", "Also ")
+
+
 def _join(rng: Random, first: str, second: str) -> str:
     """Two requests in one message."""
     if rng.random() < 0.5 and first[-1] in ".?":
         return f"{first[:-1]} and {lower_first(second)}"
-    return f"{first} {spin(rng, '[|Also: |And |Then |Also ]')}{second}"
+    joint = rng.choice(("", "", "Also: ", "And ", "Then ", "Also "))
+    return f"{first} {joint}{lower_first(second) if joint in _SOFT else second}"
 
 
 def _keys(requests: list[Request]) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def make(rng: Random, split: Split) -> Example:
     text = requests[0].text
     if len(requests) == 2:
         text = _joined_cities(rng, requests) or _join(rng, requests[0].text, requests[1].text)
-    messages: list[Message] = [{"role": "user", "content": as_typed(rng, text)}]
+    messages: list[Message] = [{"role": "user", "content": with_chatter(rng, as_typed(rng, text))}]
     calls = [request.call() for request in requests]
     messages.append({"role": "assistant", "content": "", "tool_calls": calls})
     if rng.random() < 0.5:
@@ -148,7 +152,7 @@ def _without_call(rng: Random, split: Split, specs: list[dict[str, Json]], misfi
     if misfit is not None:
         request = _request(rng, split, misfit)
         messages: list[Message] = [
-            {"role": "user", "content": as_typed(rng, request.text)},
+            {"role": "user", "content": with_chatter(rng, as_typed(rng, request.text))},
             {"role": "assistant", "content": NO_TOOL},
         ]
         return Example(task="tool call", messages=messages, tools=specs, keys=_keys([request]), expect={"kind": "exact", "value": NO_TOOL})

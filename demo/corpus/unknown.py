@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from demo.corpus import words
-from demo.corpus.core import Split, Turn, as_typed, pick
+from demo.corpus.core import Split, Turn, as_typed, pick, with_chatter
 from demo.corpus.toolbox import TOOLS
 from demo.corpus.names import brand, person, place, surname
 
@@ -60,5 +60,5 @@ def _needs_tool(rng: Random, split: Split) -> Turn:
 
 
 def _sorry(rng: Random, question: str, keys: tuple[str, ...]) -> Turn:
-    return Turn(user=as_typed(rng, question), reply=REPLY, short="I do not know that.", value=None, keys=keys,
+    return Turn(user=with_chatter(rng, as_typed(rng, question)), reply=REPLY, short="I do not know that.", value=None, keys=keys,
                 expect={"kind": "contains", "value": ["do not know"]}, think="I do not know this, so I say so.")  # fmt: skip

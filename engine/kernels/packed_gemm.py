@@ -1,5 +1,6 @@
-"""y = x · Wᵀ + b for weights packed once at load: x [T, K] float32, W [N, K], b [N], y [T, N] float32.
+"""y = x · Wᵀ + b for weights packed once at load.
 
+x [T, K] float32, W [N, K], b [N] float32 or None, y [T, N] float32.
 Packed layout (CPU): panels of 32 output columns, [ceil(N/32), K, 32] float32, or for bfloat16
 weights [ceil(N/32), K, 16] pairs of columns (j in the low half, j + 16 in the high half), widened
 to float32 in registers: half the memory traffic of float32 weights and the same float32 sums.
@@ -37,19 +38,15 @@ class PackedWeight:
         return sum(t.numel() * t.element_size() for t in held if t is not None)
 
 
-def pack(weight_NK: Tensor, bias_N: Tensor | None, device: torch.device) -> PackedWeight:
+def pack(weight_NK: Tensor, bias_N: Tensor | None) -> PackedWeight:
     """Arrange a weight for the fastest kernel this machine has. Copies."""
     num_out, num_in = weight_NK.shape
     bias_N = None if bias_N is None else bias_N.float()
-    if device.type == "cpu" and library() is None:
+    if library() is None:
         return PackedWeight(
             num_out=num_out, num_in=num_in, bias_N=bias_N, plain_NK=weight_NK.float().contiguous()
         )
-    if device.type != "cpu":
-        raise NotImplementedError("packed weights are for CPUs")
-    return PackedWeight(
-        num_out=num_out, num_in=num_in, bias_N=bias_N, panels=to_panels(weight_NK)
-    )
+    return PackedWeight(num_out=num_out, num_in=num_in, bias_N=bias_N, panels=to_panels(weight_NK))
 
 
 def to_panels(weight_NK: Tensor) -> Tensor:

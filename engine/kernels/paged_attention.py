@@ -42,21 +42,20 @@ def paged_attention_ref(
     starts, lengths = plan.q_start.tolist(), plan.seq_len.tolist()
     for s, length in enumerate(lengths):
         rows = slice(starts[s], starts[s + 1])
-        k_GCD = _gather(k_cache_NGBD, plan.block_table[s], length)
-        v_GCD = _gather(v_cache_NGBD, plan.block_table[s], length)
+        table_M = plan.block_table[s]
+        k_HCD = _gather(k_cache_NGBD, table_M, length).repeat_interleave(groups, 0)
+        v_HCD = _gather(v_cache_NGBD, table_M, length).repeat_interleave(groups, 0)
         q_pos = torch.arange(length - (rows.stop - rows.start), length)
         k_pos = torch.arange(length)
         mask = visible(q_pos, k_pos, window, causal)
         q_HTD = wide(q_THD[rows]).transpose(0, 1) * scale
-        scores = q_HTD @ k_GCD.repeat_interleave(groups, 0).transpose(1, 2)
+        scores = q_HTD @ k_HCD.transpose(1, 2)
         if soft_cap:
             scores = soft_cap * torch.tanh(scores / soft_cap)
         if slopes is not None:
             scores = scores + slopes * (k_pos[None, :] - q_pos[:, None])
         weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
-        out_THD[rows] = (
-            (weights @ v_GCD.repeat_interleave(groups, 0)).transpose(0, 1).to(q_THD.dtype)
-        )
+        out_THD[rows] = (weights @ v_HCD).transpose(0, 1).to(q_THD.dtype)
     return out_THD.view(num_tokens, num_heads * dim)
 
 

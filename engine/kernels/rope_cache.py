@@ -1,4 +1,4 @@
-"""Per token: norm each head of q and k (if the model has qk-norm), rotate q and k, write k and v.
+"""Per token: norm each head of q and k (for models with qk-norm), rotate q and k, write k and v.
 
 qkv [T, (H+2G)·D] holds q, k, v side by side and is updated in place; cos, sin [T, D/2] float32;
 slots [T] int64 = block id × B + offset. K cache [N, G, B, D] is a view whose memory is
@@ -47,7 +47,8 @@ def rope_cache_ref(
 ) -> None:
     num_q, num_kv, dim = heads.num_heads, heads.num_kv_heads, heads.head_dim
     qkv_THD = qkv.view(qkv.shape[0], num_q + 2 * num_kv, dim)
-    q_THD, k_TGD, v_TGD = qkv_THD.split([num_q, num_kv, num_kv], dim=1)
+    q_THD, k_TGD = qkv_THD[:, :num_q], qkv_THD[:, num_q : num_q + num_kv]
+    v_TGD = qkv_THD[:, num_q + num_kv :]
     if heads.q_norm_D is not None and heads.k_norm_D is not None:
         q_THD.copy_(norm_ref(q_THD, heads.q_norm_D, heads.eps))
         k_TGD.copy_(norm_ref(k_TGD, heads.k_norm_D, heads.eps))

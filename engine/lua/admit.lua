@@ -1,7 +1,7 @@
 -- include: common
 -- Admit one request and put it into its queue, or change nothing.
 -- KEYS  1 ledger  2 usage stream  3 queue  4 guard  5 key epochs  6 catalog epoch  7 data epoch
---       8 queue byte counter
+--       8 queue byte counter   9 set of budget holds
 -- ARGV  1 MessagePack map (engine.scripts.AdmitArgs): rid, attempt, web, key_id, key_epoch,
 --         catalog_epoch, epoch, rules {kind, key, key2, limit}, reserve, deadline, group,
 --         queue_entries, queue_bytes, usage_entries
@@ -86,9 +86,11 @@ for _, rule in ipairs(a.rules) do
   elseif kind == 'slots' then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
     redis.call('ZADD', key, a.deadline, a.rid)
-    redis.call('PEXPIREAT', key, math.max(a.deadline, now) + WINDOW_MS)
+    local life = math.max(redis.call('PTTL', key), a.deadline - now + WINDOW_MS)
+    redis.call('PEXPIRE', key, life)
   else
     add(key2, a.reserve)
+    redis.call('SADD', KEYS[9], key2)
   end
 end
 local sid = redis.call('XADD', queue, '*', 'rid', a.rid, 'attempt', a.attempt, 'web', a.web,

@@ -34,7 +34,7 @@ class Checkpoint:
 
     def _open(self, path: Path) -> None:
         try:
-            file = safe_open(str(path), framework="pt")  # type: ignore[no-untyped-call]
+            file: Any = safe_open(str(path), framework="pt")
             for name in file.keys():  # noqa: SIM118 — not a mapping
                 part = file.get_slice(name)
                 self.shapes[name] = tuple(part.get_shape())
@@ -64,7 +64,7 @@ class Checkpoint:
             if name in self.shapes and self.shapes[name] != shape
         ]
         problems = [
-            f"{word}: {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+            f"{word}: {_some(names)}"
             for word, names in (("missing", missing), ("unknown", unknown), ("wrong shape", wrong))
             if names
         ]
@@ -83,6 +83,12 @@ class Checkpoint:
         if tensor.dtype == torch.float64:
             tensor = tensor.float()
         return tensor
+
+
+def _some(names: list[str]) -> str:
+    """The first eight of a list that may be long."""
+    rest = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + rest
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -1,8 +1,8 @@
 """The one forward pass of all decoder-only families; a `ModelSpec` says what differs.
 
-Per layer: add+norm, qkv, (qk-norm+) rope + KV write, attention, o, add+norm, gate_up, silu·mul, down.
-Activations are float32 on a CPU, whatever the weights are. Rows that nobody samples skip the last
-layer's attention output, MLP and the vocabulary projection.
+Per layer: add+norm, qkv, (qk-norm,) rope and KV write, attention, o, add+norm, gate_up, silu·mul,
+down. Activations are float32 on a CPU, whatever the weights are. Rows that nobody samples skip the
+last layer's attention, MLP and the vocabulary projection.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Decoder:
     def __init__(self, spec: ModelSpec, weights: ModelWeights, rotary: Rotary) -> None:
         self.spec, self.weights, self.rotary = spec, weights, rotary
         self.scale = spec.head_dim**-0.5
+        self.heads_per_token = spec.num_heads + 2 * spec.num_kv_heads
         self.heads = [
             HeadLayout(
                 num_heads=spec.num_heads,
@@ -118,7 +119,7 @@ class Decoder:
         plan = step.plan
         if last and step.out_rows.shape[0] != qkv.shape[0]:
             qkv, plan = qkv[step.out_rows], step.out_plan
-        q_THD = qkv.view(qkv.shape[0], -1, spec.head_dim)[:, : spec.num_heads]
+        q_THD = qkv.view(qkv.shape[0], self.heads_per_token, spec.head_dim)[:, : spec.num_heads]
         window = spec.windows[i] if spec.windows else 0
         return paged_attention(q_THD, keys, values, plan, self.scale, window)
 

@@ -22,7 +22,10 @@ _EMBED, _NORM, _HEAD = "model.embed_tokens.weight", "model.norm.weight", "lm_hea
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     """Every tensor a checkpoint of this spec must hold, by its published name."""
-    shapes: dict[str, tuple[int, ...]] = {_EMBED: (spec.vocab_size, spec.hidden), _NORM: (spec.hidden,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        _EMBED: (spec.vocab_size, spec.hidden),
+        _NORM: (spec.hidden,),
+    }
     if not spec.tied:
         shapes[_HEAD] = (spec.vocab_size, spec.hidden)
     for i in range(spec.num_layers):
@@ -91,7 +94,6 @@ class WeightLoader:
         self, spec: ModelSpec, source: Source, dtype: torch.dtype, on_bytes: OnBytes | None = None
     ) -> None:
         self._spec, self._source, self._dtype = spec, source, dtype
-        self._device = torch.device("cpu")
         self._on_bytes, self._done = on_bytes, 0
         self._total = sum(map(math.prod, tensor_shapes(spec).values())) * dtype.itemsize
 
@@ -100,9 +102,7 @@ class WeightLoader:
         layers = [self._layer(f"model.layers.{i}.") for i in range(self._spec.num_layers)]
         norm = self._read(_NORM).float()
         head = embed if self._spec.tied else self._read(_HEAD)
-        return ModelWeights(
-            embed=embed, layers=layers, norm=norm, lm_head=pack(head, None, self._device)
-        )
+        return ModelWeights(embed=embed, layers=layers, norm=norm, lm_head=pack(head, None))
 
     def _layer(self, prefix: str) -> LayerWeights:
         spec, attn, mlp = self._spec, f"{prefix}self_attn.", f"{prefix}mlp."
@@ -121,7 +121,7 @@ class WeightLoader:
         """Linears that read the same input become one matrix."""
         weight = torch.cat([self._read(f"{name}.weight") for name in names])
         bias_N = torch.cat([self._read(f"{name}.bias") for name in names]) if bias else None
-        return pack(weight, bias_N, self._device)
+        return pack(weight, bias_N)
 
     def _read(self, name: str) -> Tensor:
         tensor = self._source.read(name).to(self._dtype)
@@ -129,7 +129,6 @@ class WeightLoader:
         if self._on_bytes is not None:
             self._on_bytes(self._done, self._total)
         return tensor
-
 
 
 def weight_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:

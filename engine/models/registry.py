@@ -51,7 +51,7 @@ def read_eos_ids(folder: Path) -> frozenset[int]:
 
 
 def parse_spec(config: Config) -> ModelSpec:
-    """`ModelSpec` of one parsed config.json. Raises `EngineStartError` for what we cannot compute."""
+    """The spec of one parsed config.json. Raises `EngineStartError` for what we cannot compute."""
     names = config.get("architectures") or []
     name = names[0] if isinstance(names, list) and names else None
     reader = _FAMILIES.get(str(name))
@@ -160,7 +160,8 @@ def _default_head_dim(name: str, hidden: int, heads: int) -> int:
         return 128  # the family's own default, whatever hidden and heads are
     if hidden % heads:
         raise EngineStartError(
-            f"hidden_size {hidden} is not a multiple of {heads} heads.", "Add head_dim to config.json."
+            f"hidden_size {hidden} is not a multiple of {heads} heads.",
+            "Add head_dim to config.json.",
         )
     return hidden // heads
 

@@ -1,9 +1,10 @@
-"""Rotary settings of a config.json: `rope_parameters` (new) or `rope_theta` + `rope_scaling` (old)."""
+"""Rotary settings of a config.json: `rope_parameters`, or older `rope_theta` + `rope_scaling`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from engine.errors import EngineStartError
@@ -18,7 +19,8 @@ def read_rope(config: Mapping[str, Any], head_dim: int, trained_len: int) -> tup
     kind = str(values.get("rope_type") or values.get("type") or "default")
     if kind not in KINDS:
         raise EngineStartError(
-            f"Rotary embedding of type {kind!r} is not supported.", f"Supported: {', '.join(KINDS)}."
+            f"Rotary embedding of type {kind!r} is not supported.",
+            f"Supported: {', '.join(KINDS)}.",
         )
     part = float(values.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0)
     if part != 1.0:
@@ -26,24 +28,24 @@ def read_rope(config: Mapping[str, Any], head_dim: int, trained_len: int) -> tup
             f"partial_rotary_factor {part} is not supported.", "The whole head must be rotated."
         )
     theta = float(values.get("rope_theta") or config.get("rope_theta") or 10000.0)
-    common = {"kind": kind, "theta": theta, "dim": head_dim, "trained_len": trained_len}
+    plain = RopeSpec(kind=kind, theta=theta, dim=head_dim, trained_len=trained_len)
     if kind == "default":
-        return RopeSpec(**common), trained_len
+        return plain, trained_len
     factor = _number(values, "factor", kind)
     if kind in ("linear", "dynamic"):
-        return RopeSpec(**common, factor=factor), math.floor(trained_len * factor)
+        return replace(plain, factor=factor), math.floor(trained_len * factor)
     original = int(values.get("original_max_position_embeddings") or trained_len)
     if kind == "llama3":
-        rope = RopeSpec(
-            **common,
+        rope = replace(
+            plain,
             factor=factor,
             original_len=original,
             low_freq_factor=_number(values, "low_freq_factor", kind),
             high_freq_factor=_number(values, "high_freq_factor", kind),
         )
         return rope, trained_len
-    rope = RopeSpec(
-        **common,
+    rope = replace(
+        plain,
         factor=factor,
         original_len=original,
         beta_fast=float(values.get("beta_fast") or 32),

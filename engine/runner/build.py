@@ -96,7 +96,7 @@ def _prepare_cpu(config: EngineConfig) -> None:
     """Threads and compiled kernels. One thread: the web tier and Redis share the machine."""
     threads = config.num_threads or 1
     torch.set_num_threads(threads)
-    cpu.configure(cache_dir=read(MachineSettings, os.environ).cache_dir)
+    cpu.configure(cache_dir=Path(read(MachineSettings, os.environ).cache_dir))
     if (lib := cpu.library()) is not None:
         lib.set_threads(threads)
 
@@ -105,4 +105,3 @@ def _plain_encode(tokenizer: Tokenizer | None) -> Callable[[str], list[int]] | N
     if tokenizer is None:
         return None
     return lambda text: tokenizer.encode(text, add_special_tokens=False)
-

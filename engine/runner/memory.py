@@ -1,4 +1,4 @@
-"""The memory plan: what weights and KV take, how many blocks fit, refused with numbers before loading."""
+"""The memory plan: what weights and KV take and how many blocks fit, decided before loading."""
 
 from __future__ import annotations
 

@@ -56,6 +56,8 @@ class ModelRunner:
     def launch(self, plan: StepPlan) -> PendingStep:
         self._apply(plan)
         result = StepResult(step=plan.step, token_ids=np.full(len(plan.rows), -1, np.int64))
+        if not len(plan.rows):
+            return DoneStep(result)
         scoring = self._scoring(plan)
         step = self._batch.step_input(plan, scoring)
         hidden = self._model.forward(step, self._cache)
@@ -125,7 +127,8 @@ class ModelRunner:
         for at in range(0, len(targets), SCORE_ROWS):
             logits = self._model.logits(hidden_TE[at : at + SCORE_ROWS])
             part = targets[at : at + SCORE_ROWS]
-            found += [top_logprobs(row, token, count) for row, token in zip(logits, part, strict=True)]
+            pairs = zip(logits, part, strict=True)
+            found += [top_logprobs(row, token, count) for row, token in pairs]
         return found
 
 

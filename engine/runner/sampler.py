@@ -76,7 +76,7 @@ class Sampler:
         drawn = np.flatnonzero(temperature)
         token_ids = sample_greedy(logits_SV).numpy()
         for i in np.flatnonzero(token_ids < 0).tolist():
-            failed.setdefault(i, InternalError("The model's output holds a value that is no number."))
+            failed.setdefault(i, InternalError("The model computed a value that is no number."))
         if len(drawn):
             token_ids[drawn] = self._draw(logits_SV, rows, positions, drawn)
         for i in failed:

@@ -104,13 +104,15 @@ class Scheduler:
         sequence.status = status
 
     def prompt_computed(self, family: Family) -> None:
-        """The leader's prompt has its KV: keep it, and let the siblings come."""
+        """The leader's prompt has its KV: keep it, and let the siblings come.
+
+        A leader that was preempted meanwhile has nothing to keep; they use the prefix cache.
+        """
         leader, *siblings = family.members
         family.prefilled = True
-        if not siblings:
-            return
-        family.held = self.cache.hold(leader.cache, leader.prompt_len)
-        self._holding.append(family)
+        if siblings and leader.status is Status.RUNNING:
+            family.held = self.cache.hold(leader.cache, leader.prompt_len)
+            self._holding.append(family)
         for sibling in siblings:
             self._queue.push(sibling)
 
@@ -206,9 +208,12 @@ class Scheduler:
     def _batch(self, step: int, draft: _Draft, decodes: NDArray[np.intp]) -> Batch:
         """Fix the plan and move the row table past it."""
         rows, num_decodes = self.rows, len(decodes)
-        picked = np.concatenate([decodes, [s.row for s, _ in draft.chunks]]).astype(np.int32)
-        num_tokens = np.ones(len(picked), np.int32)
-        num_tokens[num_decodes:] = [size for _, size in draft.chunks]
+        picked, num_tokens = decodes.astype(np.int32), np.ones(num_decodes, np.int32)
+        if draft.chunks:
+            seats = [sequence.row for sequence, _ in draft.chunks]
+            picked = np.append(picked, np.array(seats, np.int32))
+            sizes = [size for _, size in draft.chunks]
+            num_tokens = np.append(num_tokens, np.array(sizes, np.int32))
         positions = rows.scheduled[picked]
         reached = positions + num_tokens
         samples = reached == rows.target[picked]

@@ -42,8 +42,12 @@ class EmbeddedRedis:
             "maxmemory-policy": "noeviction",
             "databases": "2",  # 0 is ours, 1 is Celery's
             "loglevel": "warning",
+            "logfile": str(self.data / "redis.log"),
         }
-        return [self.binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return [
+            self.binary,
+            *(word for name, value in options.items() for word in (f"--{name}", value)),
+        ]
 
     def wait_until_ready(self) -> None:
         """Raises `SettingError` if it does not answer in time."""
@@ -56,8 +60,8 @@ class EmbeddedRedis:
                 except redis.RedisError as error:
                     if time.monotonic() > limit:
                         raise SettingError(
-                            f"The embedded Redis does not answer ({error}). See {self.data}, or set "
-                            "PAGODA_REDIS_URL to a server of your own."
+                            f"The embedded Redis does not answer ({error}). See {self.data}, or set"
+                            " PAGODA_REDIS_URL to a server of your own."
                         ) from None
                     time.sleep(0.02)
 

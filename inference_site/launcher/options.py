@@ -57,7 +57,7 @@ def parse_serve(argv: Sequence[str]) -> ServeOptions:
     given = vars(parser.parse_args([_dashed(word) for word in argv]))
     if (config := given.pop("config", None)) is not None:
         lines = _from_yaml(Path(config))
-        given = {**vars(parser.parse_args(lines)), **{k: v for k, v in given.items()}}
+        given = {**vars(parser.parse_args(lines)), **given}
         given.pop("config", None)
     model = given.get("model_flag") or given.get("model")
     environment = {env_name(n): given[n] for n in SERVER_FLAGS if n in given}
@@ -85,7 +85,9 @@ def _build_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("model", nargs="?", help="folder or hub id of a checkpoint; default: the demo")
+    parser.add_argument(
+        "model", nargs="?", help="folder or hub id of a checkpoint; default: the demo"
+    )
     parser.add_argument("--model", dest="model_flag", help=argparse.SUPPRESS)
     parser.add_argument("--config", help="YAML file of these flags; the command line wins")
     parser.add_argument("--only", choices=("web",), help="only the web processes")

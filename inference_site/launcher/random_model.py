@@ -35,7 +35,10 @@ def write(folder: Path) -> None:
     vocab = tokenizer.get_vocab_size(with_added_tokens=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     save_file(_weights(vocab), str(folder / "model.safetensors"), metadata={"format": "pt"})
-    ids = {"bos_token_id": tokenizer.token_to_id(BOS), "eos_token_id": tokenizer.token_to_id(EOS)}
+    ids: dict[str, object] = {
+        "bos_token_id": tokenizer.token_to_id(BOS),
+        "eos_token_id": tokenizer.token_to_id(EOS),
+    }
     _json(folder / "tokenizer_config.json", _tokenizer_config())
     _json(folder / "generation_config.json", ids)
     _json(folder / "config.json", _config(vocab) | ids)
@@ -57,7 +60,8 @@ def _weights(vocab: int) -> dict[str, NDArray[np.float32]]:
 
     def random(rows: int, columns: int) -> NDArray[np.float32]:
         scale = columns**-0.5
-        return (rng.standard_normal((rows, columns)) * scale).astype(np.float32)
+        values = rng.standard_normal((rows, columns), dtype=np.float32)
+        return values * np.float32(scale)
 
     def ones() -> NDArray[np.float32]:
         return np.ones(HIDDEN, np.float32)

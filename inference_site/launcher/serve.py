@@ -1,13 +1,15 @@
-"""`serve`: starts everything, restarts what dies, stops it in order. Imports no Django, no torch."""
+"""`serve`: starts everything, restarts what dies, stops it in order. No Django, no torch here."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from socket import socket
@@ -65,6 +67,7 @@ def _settings(options: ServeOptions) -> ServerSettings:
 
 
 def _run(options: ServeOptions, settings: ServerSettings) -> int:
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         if not options.only_web:
@@ -75,17 +78,29 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
         if embedded is not None:
             stack.callback(embedded.remove)
             os.environ[env_name("redis_url")] = embedded.url
-        children = Children(environment(PYTHONUNBUFFERED="1"), say)
+        metrics = _fresh_folder(settings.home / f"metrics-{settings.port}")
+        env = environment(PYTHONUNBUFFERED="1", PROMETHEUS_MULTIPROC_DIR=str(metrics))
+        children = Children(env, say)
         try:
             if embedded is not None:
                 _start_redis(children, embedded)
-            model = "" if options.only_web else _prepare(options, settings)
-            _start(children, options, settings, listener)
-            startup = Startup(settings, find_redis(server_settings()), model, options.only_web, say)
+            model = "" if options.only_web else _prepare_beside_agent(children, options, settings)
+            _start_web(children, settings, listener)
+            if not options.only_web:
+                children.add(ChildSpec(name="settler", argv=module("inference_site", "settle")))
+            url = find_redis(server_settings())
+            startup = Startup(settings, url, model, options.only_web, say, began)
             return _supervise(children, signals, startup)
         finally:
             listener.close()  # no process accepts from here on: clients get a refusal at once
             stop_all(children, settings, signals)
+
+
+def _fresh_folder(path: Path) -> Path:
+    """Counters start at zero with the server, as Prometheus expects of a restart."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
+    return path
 
 
 def _redis(options: ServeOptions, settings: ServerSettings) -> EmbeddedRedis | None:
@@ -102,6 +117,25 @@ def _start_redis(children: Children, server: EmbeddedRedis) -> None:
     argv = tuple(server.argv())
     children.add(ChildSpec(name="redis", argv=argv, death_signal=signal.SIGTERM))
     server.wait_until_ready()
+
+
+def _prepare_beside_agent(
+    children: Children, options: ServeOptions, settings: ServerSettings
+) -> str:
+    """The agent loads its modules meanwhile and waits for the end of a pipe, so that the engine,
+    which takes longest, starts as soon as its row is there."""
+    argv = module("inference_site", "agent")
+    wait_end, our_end = os.pipe()
+    try:
+        waiting = ChildSpec(
+            name="agent", argv=(*argv, f"--wait-fd={wait_end}"), pass_fds=(wait_end,)
+        )
+        agent = children.add(waiting)
+        agent.spec = ChildSpec(name="agent", argv=argv)  # a restart has nothing to wait for
+        return _prepare(options, settings)
+    finally:
+        os.close(wait_end)
+        os.close(our_end)
 
 
 def _prepare(options: ServeOptions, settings: ServerSettings) -> str:
@@ -133,12 +167,7 @@ def _default_model(settings: ServerSettings) -> Path:
     return folder
 
 
-def _start(
-    children: Children, options: ServeOptions, settings: ServerSettings, listener: socket
-) -> None:
-    """The engine's side first: it takes longest."""
-    if not options.only_web:
-        children.add(ChildSpec(name="agent", argv=module("inference_site", "agent")))
+def _start_web(children: Children, settings: ServerSettings, listener: socket) -> None:
     fd = listener.fileno()
     for number in range(settings.web_processes):
         argv = module(
@@ -148,8 +177,6 @@ def _start(
             f"--drain-s={settings.shutdown_timeout}",
         )
         children.add(ChildSpec(name=f"web {number}", argv=argv, pass_fds=(fd,)))
-    if not options.only_web:
-        children.add(ChildSpec(name="settler", argv=module("inference_site", "settle")))
 
 
 def _supervise(children: Children, signals: StopSignals, startup: Startup) -> int:
@@ -163,4 +190,3 @@ def _supervise(children: Children, signals: StopSignals, startup: Startup) -> in
         signals.wait(due_s)
     say("Stopping: running answers finish first. Press Ctrl-C again to stop at once.")
     return 0
-

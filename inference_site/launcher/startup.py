@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -30,6 +31,7 @@ class Startup:
         model: str,
         only_web: bool,
         say: Callable[[str], None],
+        began: float,
     ) -> None:
         self.running = True
         self._settings = settings
@@ -37,8 +39,8 @@ class Startup:
         self._model = model
         self._path = "/readyz" if only_web else "/health"
         self._say = say
-        self._began = time.monotonic()
-        self._said, self._said_at = "", self._began
+        self._began = began
+        self._said, self._said_at = "", began
         if model:
             self._client.hdel(redis_keys.AGENT_FAILED, model)
 
@@ -60,7 +62,9 @@ class Startup:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(_reachable(self._settings) + self._path, timeout=2) as reply:
+            with urllib.request.urlopen(
+                _reachable(self._settings) + self._path, timeout=2
+            ) as reply:
                 return bool(reply.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -83,7 +87,8 @@ class Startup:
     def _beats(self) -> list[EngineBeat]:
         keys = list(self._client.scan_iter(match=redis_keys.engine_beat("*"), count=100))
         beats = []
-        for data in self._client.mget(keys) if keys else []:
+        found: list[Any] = list(self._client.mget(keys)) if keys else []
+        for data in found:
             try:
                 beats.append(unpack(EngineBeat, data or b""))
             except WireMismatch:

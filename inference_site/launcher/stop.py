@@ -11,7 +11,7 @@ from engine import redis_keys
 from inference_site.config import ServerSettings
 from inference_site.launcher.children import Children
 from inference_site.launcher.signals import StopSignals
-from inference_site.redis import NoRedis, find_redis
+from inference_site.redis import find_redis
 
 GRACE_S = 5.0
 SETTLE_LIMIT_S = 15.0
@@ -35,9 +35,11 @@ def stop_all(children: Children, settings: ServerSettings, signals: StopSignals)
 def _wait_for_settled(settings: ServerSettings, signals: StopSignals) -> None:
     """Until every ended request has its row, or the limit: the stream survives in Redis."""
     limit = time.monotonic() + SETTLE_LIMIT_S
-    with contextlib.suppress(NoRedis, redis.RedisError):
-        with redis.Redis.from_url(find_redis(settings), socket_timeout=2) as client:
-            while client.xlen(redis_keys.USAGE) and not signals.hurry_asked:
-                if time.monotonic() > limit:
-                    return
-                time.sleep(0.05)
+    with (
+        contextlib.suppress(redis.RedisError),
+        redis.Redis.from_url(find_redis(settings), socket_timeout=2) as client,
+    ):
+        while client.xlen(redis_keys.USAGE) and not signals.hurry_asked:
+            if time.monotonic() > limit:
+                return
+            time.sleep(0.05)

@@ -19,6 +19,7 @@ from apps.models.models import EngineInstance, ServedModel, State
 from apps.models.selectors import instances_listed
 from apps.models.services import epoch_publish, model_facts_set
 from apps.models.sources import SourceMissing, local_folder
+from apps.usage.services import judge_wake
 from engine import redis_keys
 from engine.messages import EngineBeat, EngineState, WireMismatch, unpack
 from inference_site.process import how_it_ended
@@ -196,7 +197,9 @@ class Agent:
             facts = facts_of(child.spec.model_path, beat, generation_config=option)
             model_facts_set(model=row.model, facts=facts)
             writes.instance_move(pk=row.pk, was=[State.LOADING], to=State.READY, cause="", fix="")
-            log.info("engine_ready", extra={"model": row.model.name, "engine": child.spec.engine_id})
+            log.info(
+                "engine_ready", extra={"model": row.model.name, "engine": child.spec.engine_id}
+            )
         elif now - child.ready_at > STEADY_AFTER_S:
             self.failures.pop(row.pk, None)
 
@@ -209,7 +212,7 @@ class Agent:
             beat = self._beat(child)
             if beat is not None and beat.state == EngineState.FAILED:
                 child.last_words = (beat.cause, beat.fix)
-            self._tell_judge(child.spec.engine_id)
+            judge_wake(client=self.client, engine_id=child.spec.engine_id)
             del self.children[pk]
             if child.stopping:
                 writes.instance_move(pk=pk, was=REAPED, to=State.UNLOADED, pid=0)
@@ -227,13 +230,6 @@ class Agent:
             "engine_failed",
             extra={"model": model, "cause": cause, "fix": fix, "next_start_s": round(delay, 1)},
         )
-
-    def _tell_judge(self, engine_id: str) -> None:
-        """Its requests are judged now instead of when the heartbeat expires."""
-        with self.client.pipeline(transaction=True) as both:
-            both.delete(redis_keys.engine_beat(engine_id))
-            both.rpush(redis_keys.JUDGE_WAKE, engine_id)
-            both.execute()
 
     def _kill_sick(self, child: EngineChild, cause: str) -> None:
         child.last_words = (cause, f"It was killed and starts anew. Log: {child.spec.log_path}")
@@ -262,5 +258,7 @@ class Agent:
 def _autopsy(child: EngineChild, code: int) -> tuple[str, str]:
     """Cause and fix of an end nobody announced."""
     words = last_line(child.spec.log_path) if code > 0 else ""
-    cause = f"The engine ended ({how_it_ended(code)})." + (f" Last log line: {words}" if words else "")
+    cause = f"The engine ended ({how_it_ended(code)})." + (
+        f" Last log line: {words}" if words else ""
+    )
     return cause, f"It starts again by itself. See the log {child.spec.log_path}."

@@ -85,7 +85,7 @@ def _listen(client: redis.Redis, bell: Bell) -> None:
     """Ring on every wake-up message; without Redis the turn each second still works."""
     while True:
         try:
-            with client.pubsub(ignore_subscribe_messages=True) as channel:
+            with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                 channel.subscribe(redis_keys.AGENT_WAKE)
                 for _ in channel.listen():
                     bell.ring()

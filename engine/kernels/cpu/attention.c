@@ -34,32 +34,73 @@ typedef struct {
     int rows;
 } Tile;
 
-/* scores[r][b] = q[r] · K[:, b] for one block and `rows` rows, 16 keys at a time. */
-INLINE void scores_rows(const Attention *a, const Tile *t, int first, int rows, int64_t head,
-                        float scores[TILE][MAX_BLOCK], int is_bf16) {
-    for (int64_t b = 0; b < a->block; b += LANES) {
-        vec acc[4];
-        for (int r = 0; r < rows; r++) acc[r] = (vec){0};
-        for (int64_t d = 0; d < a->dim; d++) {
-            vec k = load_kv(a->keys, head + d * a->block + b, is_bf16);
-            for (int r = 0; r < rows; r++) acc[r] += t->q[first + r][d] * k;
+/* Scores of `rows` rows and `wide` vectors of keys from key b on: q[r] · K[:, b]. Even and odd
+ * dimensions are summed apart, which keeps twice as many sums in flight. */
+INLINE void scores_part(const Attention *a, const Tile *t, int first, int rows, int64_t b, int wide,
+                        int64_t head, float scores[TILE][MAX_BLOCK], int is_bf16) {
+    vec even[4][2], odd[4][2];
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++) even[r][w] = odd[r][w] = (vec){0};
+    for (int64_t d = 0; d < a->dim; d += 2) {
+        for (int w = 0; w < wide; w++) {
+            int64_t at = head + d * a->block + b + w * LANES;
+            vec k0 = load_kv(a->keys, at, is_bf16), k1 = load_kv(a->keys, at + a->block, is_bf16);
+            for (int r = 0; r < rows; r++) {
+                even[r][w] += t->q[first + r][d] * k0;
+                odd[r][w] += t->q[first + r][d + 1] * k1;
+            }
         }
-        for (int r = 0; r < rows; r++) store(&scores[first + r][b], acc[r] * a->scale);
     }
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++)
+            store(&scores[first + r][b + w * LANES], (even[r][w] + odd[r][w]) * a->scale);
 }
 
-/* acc[r] = acc[r] · shrink[r] + sum over keys of weight · V[key]. */
+INLINE void scores_rows(const Attention *a, const Tile *t, int first, int rows, int64_t head,
+                        float scores[TILE][MAX_BLOCK], int is_bf16) {
+    int64_t b = 0;
+    for (; b + 2 * LANES <= a->block; b += 2 * LANES)
+        scores_part(a, t, first, rows, b, 2, head, scores, is_bf16);
+    if (b < a->block) scores_part(a, t, first, rows, b, 1, head, scores, is_bf16);
+}
+
+/* acc[r] = acc[r] · shrink[r] + sum over keys of weight · V[key], `wide` vectors from d on; even
+ * and odd keys are summed apart. */
+INLINE void mix_part(const Attention *a, Tile *t, int first, int rows, int64_t d, int wide,
+                     int64_t head, int64_t keys, float weights[TILE][MAX_BLOCK],
+                     const float *shrink, int is_bf16) {
+    vec even[4][2], odd[4][2];
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++) {
+            even[r][w] = load(&t->acc[first + r][d + w * LANES]) * shrink[first + r];
+            odd[r][w] = (vec){0};
+        }
+    for (int64_t b = 0; b + 1 < keys; b += 2) {
+        for (int w = 0; w < wide; w++) {
+            int64_t at = head + b * a->dim + d + w * LANES;
+            vec v0 = load_kv(a->values, at, is_bf16), v1 = load_kv(a->values, at + a->dim, is_bf16);
+            for (int r = 0; r < rows; r++) {
+                even[r][w] += weights[first + r][b] * v0;
+                odd[r][w] += weights[first + r][b + 1] * v1;
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++) {
+            if (keys & 1) {
+                int64_t at = head + (keys - 1) * a->dim + d + w * LANES;
+                even[r][w] += weights[first + r][keys - 1] * load_kv(a->values, at, is_bf16);
+            }
+            store(&t->acc[first + r][d + w * LANES], even[r][w] + odd[r][w]);
+        }
+}
+
 INLINE void mix_rows(const Attention *a, Tile *t, int first, int rows, int64_t head, int64_t keys,
                      float weights[TILE][MAX_BLOCK], const float *shrink, int is_bf16) {
-    for (int64_t d = 0; d < a->dim; d += LANES) {
-        vec acc[4];
-        for (int r = 0; r < rows; r++) acc[r] = load(&t->acc[first + r][d]) * shrink[first + r];
-        for (int64_t b = 0; b < keys; b++) {
-            vec v = load_kv(a->values, head + b * a->dim + d, is_bf16);
-            for (int r = 0; r < rows; r++) acc[r] += weights[first + r][b] * v;
-        }
-        for (int r = 0; r < rows; r++) store(&t->acc[first + r][d], acc[r]);
-    }
+    int64_t d = 0;
+    for (; d + 2 * LANES <= a->dim; d += 2 * LANES)
+        mix_part(a, t, first, rows, d, 2, head, keys, weights, shrink, is_bf16);
+    if (d < a->dim) mix_part(a, t, first, rows, d, 1, head, keys, weights, shrink, is_bf16);
 }
 
 /* Masked softmax weights of one row and block; returns the factor for what is already summed. */
@@ -74,7 +115,7 @@ INLINE float soften(const Attention *a, Tile *t, int r, int64_t start, float *sc
     }
     for (int64_t b = 0; b < first; b++) scores[b] = -INFINITY;
     for (int64_t b = last + 1; b < a->block; b++) scores[b] = -INFINITY;
-    vec high = load(scores);
+    vec high = load(scores); /* masked keys stay below every other one */
     for (int64_t b = LANES; b < a->block; b += LANES) {
         vec v = load(scores + b);
         high = pick(v > high, v, high);

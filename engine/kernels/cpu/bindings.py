@@ -55,7 +55,9 @@ class CpuLibrary:
 
     def packed_gemm(self, x_TK: Tensor, weight: PackedWeight) -> Tensor:
         panels = weight.panels
-        assert panels is not None and x_TK.dtype == torch.float32 and x_TK.stride(1) == 1
+        assert panels is not None
+        assert x_TK.dtype == torch.float32
+        assert x_TK.stride(1) == 1
         rows = x_TK.shape[0]
         y_TN = torch.empty(rows, weight.num_out)
         flops = 2 * rows * weight.num_in * weight.num_out

@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-_FLAGS = (
-    "-O3 -march=native -std=gnu11 -ffp-contract=fast -fno-math-errno "
-    "-fvisibility=hidden -fPIC -shared -pthread"
-).split()
+_FLAGS = [
+    *("-O3", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno"),
+    *("-fvisibility=hidden", "-fPIC", "-shared", "-pthread"),
+]
 _LIMIT_S = 120
 
 
@@ -49,7 +49,9 @@ def _compile(compiler: str, target: Path) -> None:
     sources = [str(path) for path in sorted(_FOLDER.glob("*.c"))]
     command = [compiler, *_FLAGS, *sources, "-lm", "-o", str(target)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise NoCompiler(f"{compiler} took more than {_LIMIT_S} s") from None
     if done.returncode:

@@ -72,6 +72,10 @@ class FakeRunner:
     def run_until(self, wanted: int) -> None:
         while self._queue and self._queue[0][0].step <= wanted:
             plan, step = self._queue.popleft()
+            if plan.step in self.crash_steps:
+                self._queue.clear()
+                self.rows.clear()
+                raise RuntimeError("the device fell off")
             step.result = self._execute(plan)
 
     def _check(self, plan: StepPlan) -> None:
@@ -81,8 +85,6 @@ class FakeRunner:
         assert plan.samples[: plan.num_decodes].all()
 
     def _execute(self, plan: StepPlan) -> StepResult:
-        if plan.step in self.crash_steps:
-            raise RuntimeError("the device fell off")
         for row in plan.ends:
             self.rows.pop(row, None)
         for start in plan.starts:
@@ -113,6 +115,7 @@ class FakeRunner:
             row, first, size = self.rows[row_id], int(plan.positions[i]), int(plan.num_tokens[i])
             if row.start.request_id in self.fail_rows_of:
                 result.failed[row_id] = InternalError("this row failed")
+                row.tokens.append(0)  # it may stand in a plan that is launched already
                 continue
             if row.start.params.prompt_logprobs is not None:
                 result.prompt_logprobs[row_id] = [

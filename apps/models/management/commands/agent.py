@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from apps.models.agent.loop import Agent, AgentSettings
 from apps.models.agent.run import run
@@ -22,7 +22,15 @@ class Command(BaseCommand):
 
     help = "Run the agent of this host: it starts, watches and stops the engines."
 
+    requires_system_checks = []  # `check` is for people; this starts often
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--wait-fd", type=int, help="start when this pipe is closed")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["wait_fd"] is not None:
+            os.read(options["wait_fd"], 1)
+            os.close(options["wait_fd"])
         url = redis_url()
         agent = Agent(
             settings=AgentSettings(

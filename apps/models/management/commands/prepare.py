@@ -15,7 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from apps.api.services import Actor
 from apps.models.bootstrap import api_key_import, bootstrap_ensure
 from apps.models.models import ServedModel
-from apps.models.services import model_register, model_serve_only
+from apps.models.services import model_register, model_serve_only, source_resolved
 from apps.models.sources import SourceMissing, download, local_folder
 from engine.errors import PagodaError
 
@@ -26,6 +26,8 @@ class Command(BaseCommand):
     """Idempotent: a second run changes nothing and costs a few queries."""
 
     help = "Bring the database to what serve needs: tables, first key and login, the model."
+
+    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--model", default="", help="folder or hub id")
@@ -68,7 +70,8 @@ class Command(BaseCommand):
             source = options["default_model"]
         if not source:
             return ""
-        if not Path(source).expanduser().exists():
+        source = source_resolved(source)
+        if not Path(source).is_absolute():  # a hub id
             try:
                 local_folder(source, options["revision"])
             except SourceMissing:

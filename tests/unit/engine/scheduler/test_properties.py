@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.messages import EventKind, Finish, QueueBody
@@ -48,6 +48,7 @@ def run(
     specs: list[Spec], runner: FakeRunner, eos: frozenset[int] = frozenset(), **options: object
 ) -> Harness:
     """Play the traffic to its end, then check what must hold for any traffic."""
+    runner = replace(runner)  # an explicit example's runner may be used twice
     harness = make_harness(runner, eos, **options)
     for step in range(400):
         for i, spec in enumerate(specs):
@@ -92,6 +93,14 @@ def check_end(harness: Harness, specs: list[Spec]) -> None:
         assert counts.completion_tokens == total
 
 
+@example(  # a leader preempted with its only token in flight, two siblings behind it
+    specs=[
+        Spec((2, 0, 1, 0, 2, 0, 0, 1, 2, 0, 2, 2, 1, 1, *[0] * 13), n=2, max_tokens=1, arrives=17),
+        Spec((2, 2, 0, 1, 2), n=3, max_tokens=9, arrives=11),
+    ],
+    runner=FakeRunner(overlap=True, num_blocks=13, max_model_len=CONTEXT, max_rows=3),
+    chunk=7,
+)
 @given(specs=st.lists(SPECS, min_size=1, max_size=10), runner=RUNNERS, chunk=st.integers(0, 8))
 def test_any_traffic_ends_once_and_leaks_nothing(specs, runner, chunk):
     run(specs, runner, eos=frozenset({3, 17, 31}), long_prefill_token_threshold=chunk)

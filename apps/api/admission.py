@@ -1,0 +1,134 @@
+"""From a checked body to the `Admission` the transport takes: limits of context, cache and key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apps.api.caps import ApiCaps, ApiSettings
+from apps.api.prompts import Prompt
+from apps.api.schemas import ChatBody, GenerationBody
+from apps.api.selectors import KeySnapshot, Price
+from apps.models.catalog import CatalogModel
+from engine.client import Admission
+from engine.errors import ContextTooLong
+from engine.messages import Bill, QueueBody
+from engine.sampling_params import SamplingParams
+
+LANE = "high"
+TOKEN_LIMITS = ("tpm", "budget")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Who asks what of which model: the facts of one request that are known before admission."""
+
+    rid: str
+    route: str
+    body: GenerationBody
+    client_request_id: str
+    ignored: tuple[str, ...] = ()
+
+
+def sampling_for(body: GenerationBody, model: CatalogModel, caps: ApiCaps) -> SamplingParams:
+    """Checked sampling fields. Raises `InvalidRequest` before anything is tokenised."""
+    params = body.sampling(model.default_params)
+    params.check(caps.sampling(), vocab_size=model.vocab_size or None)
+    return params
+
+
+def fit(
+    params: SamplingParams, body: GenerationBody, prompts: list[Prompt], model: CatalogModel,
+    key: KeySnapshot,
+) -> None:  # fmt: skip
+    """Settle `max_tokens`. Raises `ContextTooLong` (both numbers) for what can never fit."""
+    param = "messages" if isinstance(body, ChatBody) else "prompt"
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    room = min(model.max_model_len, model.kv_tokens or model.max_model_len)
+    least = 0 if params.max_tokens == 0 else 1
+    if longest == 0 or longest + least > room:
+        raise _too_long(longest, room, model, param)
+    asked = _asked_tokens(body)
+    if asked is None:
+        left = min(room - longest, _within_key(key, prompts, params.n))
+        params.max_tokens = left if params.max_tokens is None else min(params.max_tokens, left)
+        params.min_tokens = min(params.min_tokens, params.max_tokens)
+    elif longest + asked > room:
+        raise ContextTooLong(
+            f"The prompt has {longest} tokens and max_tokens asks for {asked}: {longest + asked} "
+            f"in all, and {model.name} takes {room}. Shorten the prompt or lower max_tokens.",
+            param=param,
+        )
+
+
+def admission_for(
+    call: Call, params: SamplingParams, prompts: list[Prompt], model: CatalogModel,
+    key: KeySnapshot, *, catalog_epoch: int, price: Price, settings: ApiSettings,
+) -> Admission:  # fmt: skip
+    """The whole admission; `fit` must have settled `max_tokens`."""
+    ids = [prompt.token_ids for prompt in prompts]
+    body = QueueBody(
+        rid=call.rid,
+        attempt=1,
+        web="",
+        model=model.base,
+        prompts=ids,
+        params=params,
+        adapter=model.adapter_digest,
+        salt=key.salt,
+        deadline_ms=int(settings.request_timeout_s * 1000),
+    )
+    return Admission(
+        body=body,
+        lane=LANE,
+        key_id=key.public_id,
+        key_epoch=key.epoch,
+        catalog_epoch=catalog_epoch,
+        rules=key.rules,
+        reserve_tokens=sum(map(len, ids)) + body.width * (params.max_tokens or 0),
+        bill=_bill(call, model, key, price),
+    )
+
+
+def _bill(call: Call, model: CatalogModel, key: KeySnapshot, price: Price) -> Bill:
+    return Bill(
+        key_id=key.public_id,
+        key_name=key.name,
+        owner_id=key.owner_id,
+        owner_name=key.owner_name,
+        model=model.base,
+        adapter=model.name if model.adapter_digest else "",
+        adapter_digest=model.adapter_digest or "",
+        route=call.route,
+        stream=call.body.stream,
+        price_version=price.version,
+        input_micros=price.input_micros,
+        cached_micros=price.cached_micros,
+        output_micros=price.output_micros,
+        client_request_id=call.client_request_id,
+    )
+
+
+def _asked_tokens(body: GenerationBody) -> int | None:
+    """What the request itself asks for, or None when a default decides."""
+    if isinstance(body, ChatBody) and body.max_completion_tokens is not None:
+        return body.max_completion_tokens
+    return body.max_tokens
+
+
+def _within_key(key: KeySnapshot, prompts: list[Prompt], n: int) -> int:
+    """Output tokens per choice that the key's smallest token limit could ever admit."""
+    limits = [rule.limit for rule in key.rules if rule.kind in TOKEN_LIMITS]
+    if not limits:
+        return 10**15
+    spare = min(limits) - sum(len(prompt.token_ids) for prompt in prompts)
+    return max(1, spare // (len(prompts) * n))
+
+
+def _too_long(longest: int, room: int, model: CatalogModel, param: str) -> ContextTooLong:
+    if longest == 0:
+        return ContextTooLong("The prompt has no tokens; send at least one.", param=param)
+    return ContextTooLong(
+        f"The prompt has {longest} tokens; {model.name} takes {room}, prompt and output together. "
+        "Shorten the prompt.",
+        param=param,
+    )

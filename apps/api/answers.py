@@ -1,0 +1,318 @@
+"""Bytes of answers: chunks of a stream and whole bodies, for completions and chat.
+
+A chunk is built from templates made once per request; only the new text goes through a JSON
+encoder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from apps.api.choices import ChoiceText
+from apps.api.logprobs import Candidates, CompletionLogprobs, chat_logprobs, prompt_logprobs
+from apps.api.prompts import Prompt
+from apps.api.schemas import ChatBody, CompletionBody
+from engine.messages import ChoiceDelta, Counts, Delta
+from engine.sampling_params import SamplingParams
+from engine.tokenizer import Tokenizer
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+@dataclass(slots=True)
+class Collected:
+    """One choice of an answer that is sent whole."""
+
+    text: list[str] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    rows: list[Candidates] = field(default_factory=list)
+    finish: str | None = None
+    stop_reason: str | int | None = None
+
+
+class Answer:
+    """What both forms share. `chunks` must see every delta of a stream, in order."""
+
+    prefix = ""  # of the response id
+    chunk_object = ""
+
+    def __init__(
+        self,
+        rid: str,
+        model: str,
+        tokenizer: Tokenizer,
+        params: SamplingParams,
+        prompts: list[Prompt],
+    ) -> None:
+        self.id = self.prefix + rid
+        self.created = int(time.time())
+        self.model = model
+        self.tokenizer = tokenizer
+        self.params = params
+        self.prompts = prompts
+        self.continuous_usage = False
+        self.width = len(prompts) * params.n
+        self._completion_tokens = 0
+        head = {"id": self.id, "object": self.chunk_object, "created": self.created, "model": model}
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
+        self._texts = [
+            ChoiceText(tokenizer, prompts[i // params.n].token_ids, params)
+            for i in range(self.width)
+        ]
+
+    def opening(self) -> bytes:
+        """Chunks that come before any token."""
+        raise NotImplementedError
+
+    def chunks(self, delta: Delta) -> bytes:
+        """Events for one delta, in one piece; empty when nothing may be shown yet."""
+        out = [self._chunk(choice) for choice in delta.choices]
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def usage_chunk(self, counts: Counts) -> bytes:
+        return self._head + b'],"usage":' + orjson.dumps(usage(counts)) + b"}\n\n"
+
+    def whole(self, deltas: Iterable[Delta], counts: Counts) -> bytes:
+        """The body of an answer that is not streamed."""
+        choices = [Collected() for _ in range(self.width)]
+        scores: list[list[Candidates | None]] | None = None
+        for delta in deltas:
+            scores = delta.prompt_logprobs if delta.prompt_logprobs is not None else scores
+            for choice in delta.choices:
+                self._collect(choices[choice.index], choice)
+        return orjson.dumps(self._whole(choices, scores, counts))
+
+    def _chunk(self, choice: ChoiceDelta) -> bytes:
+        text = self._texts[choice.index].take(choice)
+        self._completion_tokens += len(choice.token_ids)
+        if not text and choice.finish is None and choice.logprobs is None:
+            return b""
+        logprobs = b"" if choice.logprobs is None else self._logprobs(choice)
+        return self._event(choice.index, text, logprobs, _ending(choice))
+
+    def _event(self, index: int, text: str, logprobs: bytes, ending: bytes) -> bytes:
+        """One chunk of one choice."""
+        return b"".join(
+            (
+                self._head,
+                b'{"index":%d,' % index,
+                self._shown(text),
+                logprobs,
+                ending,
+                b"}]",
+                self._running_usage() if self.continuous_usage else b"",
+                b"}\n\n",
+            )
+        )
+
+    def _shown(self, text: str) -> bytes:
+        raise NotImplementedError
+
+    def _logprobs(self, choice: ChoiceDelta) -> bytes:
+        raise NotImplementedError
+
+    def _whole(
+        self,
+        choices: list[Collected],
+        scores: list[list[Candidates | None]] | None,
+        counts: Counts,
+    ) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _collect(self, into: Collected, choice: ChoiceDelta) -> None:
+        into.text.append(self._texts[choice.index].take(choice))
+        into.token_ids += choice.token_ids
+        into.rows += choice.logprobs or []
+        if choice.finish is not None:
+            into.finish, into.stop_reason = choice.finish.value, choice.stop_reason
+
+    def _running_usage(self) -> bytes:
+        prompt = sum(len(p.token_ids) for p in self.prompts)
+        counts = Counts(prompt_tokens=prompt, completion_tokens=self._completion_tokens)
+        return b',"usage":' + orjson.dumps(usage(counts))
+
+    def _scores(self, rows: list[Candidates | None]) -> list[dict[str, Any] | None]:
+        return prompt_logprobs(self.tokenizer, rows, self.params.prompt_logprobs or 0)
+
+
+class ChatAnswer(Answer):
+    """chat.completion and chat.completion.chunk."""
+
+    prefix = "chatcmpl-"
+    chunk_object = "chat.completion.chunk"
+
+    def __init__(
+        self, rid: str, body: ChatBody, tokenizer: Tokenizer, params: SamplingParams,
+        prompts: list[Prompt],
+    ) -> None:  # fmt: skip
+        super().__init__(rid, body.model, tokenizer, params, prompts)
+        self._top = body.top_logprobs or 0
+
+    def opening(self) -> bytes:
+        role = b'"delta":{"role":"assistant","content":""},"finish_reason":null}]'
+        usage_bytes = self._running_usage() if self.continuous_usage else b""
+        return b"".join(
+            self._head + b'{"index":%d,' % index + role + usage_bytes + b"}\n\n"
+            for index in range(self.width)
+        )
+
+    def _shown(self, text: str) -> bytes:
+        return b'"delta":{"content":' + orjson.dumps(text) + b"}" if text else b'"delta":{}'
+
+    def _logprobs(self, choice: ChoiceDelta) -> bytes:
+        content = chat_logprobs(self.tokenizer, choice.logprobs or [], self._top)
+        return b',"logprobs":' + orjson.dumps({"content": content})
+
+    def _whole(
+        self,
+        choices: list[Collected],
+        scores: list[list[Candidates | None]] | None,
+        counts: Counts,
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [self._choice(i, choice) for i, choice in enumerate(choices)],
+            "usage": usage(counts),
+        }
+        if scores is not None:
+            found["prompt_logprobs"] = self._scores(scores[0])
+        return found
+
+    def _choice(self, index: int, choice: Collected) -> dict[str, Any]:
+        logprobs = None
+        if self.params.logprobs is not None:
+            logprobs = {"content": chat_logprobs(self.tokenizer, choice.rows, self._top)}
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": "".join(choice.text)},
+            "logprobs": logprobs,
+            "finish_reason": choice.finish,
+            "stop_reason": choice.stop_reason,
+        }
+
+
+class CompletionAnswer(Answer):
+    """text_completion, with echo and the older logprobs form."""
+
+    prefix = "cmpl-"
+    chunk_object = "text_completion"
+
+    def __init__(
+        self, rid: str, body: CompletionBody, tokenizer: Tokenizer, params: SamplingParams,
+        prompts: list[Prompt],
+    ) -> None:  # fmt: skip
+        super().__init__(rid, body.model, tokenizer, params, prompts)
+        self._echo = body.echo
+        self._asked_scores = body.prompt_logprobs is not None
+        self._with_logprobs = body.logprobs is not None
+        self._columns = [
+            CompletionLogprobs(tokenizer, body.logprobs or 0) for _ in range(self.width)
+        ]
+        self._waiting: list[ChoiceDelta] | None = None  # until the prompt's logprobs are here
+
+    def opening(self) -> bytes:
+        if not self._echo:
+            return b""
+        if self._with_logprobs:
+            self._waiting = []
+            return b""
+        return b"".join(
+            self._event(i, self.prompts[i // self.params.n].text or "", b"", _OPEN)
+            for i in range(self.width)
+        )
+
+    def chunks(self, delta: Delta) -> bytes:
+        if self._waiting is None:
+            return super().chunks(delta)
+        self._waiting += delta.choices
+        if delta.prompt_logprobs is None:
+            return b""
+        held, self._waiting = self._waiting, None
+        return self._echoes(delta.prompt_logprobs) + b"".join(map(self._chunk, held))
+
+    def _echoes(self, scores: list[list[Candidates | None]]) -> bytes:
+        out = []
+        for index in range(self.width):
+            prompt = self.prompts[index // self.params.n]
+            columns = self._columns[index].columns(scores[index // self.params.n], prompt.token_ids)
+            logprobs = b',"logprobs":' + orjson.dumps(columns)
+            out.append(self._event(index, prompt.text or "", logprobs, _OPEN))
+        return b"".join(out)
+
+    def _shown(self, text: str) -> bytes:
+        return b'"text":' + orjson.dumps(text)
+
+    def _logprobs(self, choice: ChoiceDelta) -> bytes:
+        rows: list[Candidates | None] = list(choice.logprobs or [])
+        return b',"logprobs":' + orjson.dumps(
+            self._columns[choice.index].columns(rows, choice.token_ids)
+        )
+
+    def _whole(
+        self,
+        choices: list[Collected],
+        scores: list[list[Candidates | None]] | None,
+        counts: Counts,
+    ) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [self._choice(i, choice, scores) for i, choice in enumerate(choices)],
+            "usage": usage(counts),
+        }
+
+    def _choice(
+        self, index: int, choice: Collected, scores: list[list[Candidates | None]] | None
+    ) -> dict[str, Any]:
+        prompt = self.prompts[index // self.params.n]
+        rows = [] if scores is None else scores[index // self.params.n]
+        found: dict[str, Any] = {
+            "index": index,
+            "text": (prompt.text or "" if self._echo else "") + "".join(choice.text),
+            "logprobs": None,
+            "finish_reason": choice.finish,
+            "stop_reason": choice.stop_reason,
+        }
+        if self._with_logprobs:
+            echoed = (rows, prompt.token_ids) if self._echo else ([], [])
+            found["logprobs"] = self._columns[index].columns(
+                [*echoed[0], *choice.rows], [*echoed[1], *choice.token_ids]
+            )
+        if self._asked_scores:
+            found["prompt_logprobs"] = self._scores(rows)
+        return found
+
+
+_OPEN = b',"finish_reason":null'
+
+
+def _ending(choice: ChoiceDelta) -> bytes:
+    """finish_reason, and stop_reason with it."""
+    if choice.finish is None:
+        return _OPEN
+    return b',"finish_reason":"%b","stop_reason":%b' % (
+        choice.finish.value.encode(),
+        orjson.dumps(choice.stop_reason),
+    )
+
+
+def usage(counts: Counts) -> dict[str, Any]:
+    """The usage object: numbers counted at the sampler."""
+    return {
+        "prompt_tokens": counts.prompt_tokens,
+        "completion_tokens": counts.completion_tokens,
+        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }

@@ -1,0 +1,340 @@
+"""The generation routes: one consumer per route, mounted before Django's middleware.
+
+The handler runs beside a watcher of `receive()`: a client that leaves cancels the handler, which
+leaves `client.submit`, which aborts in the engine. (Channels' dispatch loop would see the
+disconnect only after the handler has returned, so `__call__` is our own.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from channels.consumer import AsyncConsumer
+
+from apps.api import schemas
+from apps.api.admission import Call, admission_for, fit, sampling_for
+from apps.api.answers import DONE, Answer, ChatAnswer, CompletionAnswer
+from apps.api.auth import authenticate, require_scope
+from apps.api.body import (
+    Disconnected,
+    Header,
+    Receive,
+    check_content_type,
+    check_headers,
+    header,
+    read_body,
+)
+from apps.api.errors import (
+    headers_of,
+    invalid_key,
+    json_of,
+    public_error,
+    wrong_method,
+)
+from apps.api.prompts import Prompt
+from apps.api.runtime import WebRuntime
+from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
+from apps.api.selectors import KeySnapshot
+from apps.api.writer import Headers, ResponseWriter, Send, abort_connection
+from apps.models.catalog import CatalogModel
+from engine.client import LimitLeft, RequestStream, StaleSnapshot, new_rid
+from engine.errors import BodyTooLarge, Overloaded, PagodaError
+from engine.messages import Counts, EventKind
+from engine.sampling_params import SamplingParams
+from engine.tokenizer import Tokenizer
+
+B = TypeVar("B", bound=GenerationBody)
+JSON = (b"content-type", b"application/json")
+SSE: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+SUBMITS = 3  # a stale snapshot is read again and the request submitted again
+
+
+@dataclass(slots=True)
+class Opened:
+    """An admitted request and what its answer needs."""
+
+    stream: RequestStream
+    answer: Answer
+
+
+class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
+    """What completions and chat share: read, check, admit, answer."""
+
+    route: ClassVar[str]
+    runtime: WebRuntime  # given to `as_asgi`
+
+    def __init__(self, *, runtime: WebRuntime) -> None:
+        self.runtime = runtime
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        rid = scope.get("pagoda_rid") or new_rid()
+        writer = ResponseWriter(send)
+        watchers: list[asyncio.Task[None]] = []
+        try:
+            await self._run(rid, scope, receive, writer, watchers)
+        except asyncio.CancelledError:
+            await self._interrupted(rid, writer, send)
+        finally:
+            await writer.close()
+            for watcher in watchers:
+                watcher.cancel()
+                await asyncio.wait(watchers)
+
+    async def _run(
+        self, rid: str, scope: dict[str, Any], receive: Receive, writer: ResponseWriter,
+        watchers: list[asyncio.Task[None]],
+    ) -> None:  # fmt: skip
+        try:
+            call, key = await self._read(rid, scope, receive)
+            watchers.append(asyncio.create_task(_leave_on_disconnect(receive, writer)))
+            await self._answer(call, key, writer)
+        except Disconnected:
+            return
+        except Exception as error:
+            await refuse(public_error(error, rid), rid, writer, receive)
+
+    async def _read(
+        self, rid: str, scope: dict[str, Any], receive: Receive
+    ) -> tuple[Call, KeySnapshot]:
+        """Authenticate first, then look at anything else."""
+        runtime = self.runtime
+        headers: list[Header] = scope["headers"]
+        key = await authenticate(
+            runtime.keys,
+            header(headers, b"authorization"),
+            runtime.settings.key_snapshot_s,
+            admission=True,
+        )
+        require_scope(key, "inference")
+        if scope["method"] != "POST":
+            raise wrong_method(scope["method"], ["POST"])
+        check_headers(headers)
+        check_content_type(headers)
+        data = await read_body(receive, headers, runtime.caps.max_body)
+        body, ignored = await runtime.prompts.near(
+            len(data) // 16, lambda: self.parse(data)
+        )  # JSON is read some 16 times faster than text is tokenised
+        client_id = _printable(body.request_id) or _printable(_own_id(headers))
+        call = Call(
+            rid=rid,
+            route=self.route,
+            body=body,
+            client_request_id=client_id,
+            ignored=tuple(ignored),
+        )
+        return call, key
+
+    async def _answer(self, call: Call, key: KeySnapshot, writer: ResponseWriter) -> None:
+        async with self._open(call, key) as opened:
+            self.runtime.opened(writer, key)
+            try:
+                await opened.stream.started()
+                headers = _headers(call, opened.stream.limits_left)
+                if call.body.stream:
+                    await _stream(call.body, opened, headers, writer)
+                else:
+                    await _whole(opened, headers, writer)
+            finally:
+                self.runtime.closed(writer)
+
+    @asynccontextmanager
+    async def _open(self, call: Call, key: KeySnapshot) -> AsyncIterator[Opened]:
+        """Prepare and admit; a stale snapshot is read again, then once more everything."""
+        for _ in range(SUBMITS):
+            answer, admission = await self._prepare(call, key)
+            submitted = self.runtime.client.submit(admission)
+            try:
+                stream = await submitted.__aenter__()
+            except StaleSnapshot as stale:
+                key = await self._reread(stale.kind, key)
+                continue
+            try:
+                yield Opened(stream, answer)
+            except BaseException as error:
+                await submitted.__aexit__(type(error), error, error.__traceback__)
+                raise
+            await submitted.__aexit__(None, None, None)
+            return
+        raise Overloaded("The catalog keeps changing.", param="catalog", retry_after_s=1)
+
+    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Answer, Any]:
+        runtime = self.runtime
+        body: Any = call.body
+        model = await runtime.models.target(call.body.model, key)
+        epoch = runtime.models.catalog.epoch
+        params = sampling_for(body, model, runtime.caps)
+        prompts = await self.tokenise(body, model)
+        fit(params, body, prompts, model, key)
+        text = await runtime.prompts.text_of(model)
+        answer = self.answer(call.rid, body, text.tokenizer, params, prompts)
+        admission = admission_for(
+            call,
+            params,
+            prompts,
+            model,
+            key,
+            catalog_epoch=epoch,
+            price=runtime.models.prices.of(model.name),
+            settings=runtime.settings,
+        )
+        return answer, admission
+
+    async def _reread(self, kind: str, key: KeySnapshot) -> KeySnapshot:
+        """Raises `InvalidApiKey` when the key has ended meanwhile."""
+        if kind == "catalog":
+            await self.runtime.models.reload()
+            return key
+        fresh = await self.runtime.keys.reload(key.public_id)
+        if fresh is None or fresh.dead:
+            raise invalid_key()
+        return fresh
+
+    async def _interrupted(self, rid: str, writer: ResponseWriter, send: Send) -> None:
+        """Someone else ended the handler: the client left, stalled, or lost its key."""
+        task = asyncio.current_task()
+        if writer.task is not None or task is None:
+            raise asyncio.CancelledError  # the server stops
+        task.uncancel()
+        if writer.stalled:
+            abort_connection(send)
+        elif writer.cut is not None:
+            await refuse(writer.cut, rid, writer, None)
+
+    def parse(self, data: bytes) -> tuple[B, list[str]]:
+        raise NotImplementedError
+
+    async def tokenise(self, body: B, model: CatalogModel) -> list[Prompt]:
+        raise NotImplementedError
+
+    def answer(
+        self, rid: str, body: B, tokenizer: Tokenizer, params: SamplingParams, prompts: list[Prompt]
+    ) -> Answer:
+        raise NotImplementedError
+
+
+class Completions(GenerationConsumer[CompletionBody]):
+    """POST /v1/completions."""
+
+    route = "/v1/completions"
+
+    def parse(self, data: bytes) -> tuple[CompletionBody, list[str]]:
+        return schemas.parse_completion(data, self.runtime.caps)
+
+    async def tokenise(self, body: CompletionBody, model: CatalogModel) -> list[Prompt]:
+        return await self.runtime.prompts.completion(body, model)
+
+    def answer(
+        self, rid: str, body: CompletionBody, tokenizer: Tokenizer, params: SamplingParams,
+        prompts: list[Prompt],
+    ) -> Answer:  # fmt: skip
+        return CompletionAnswer(rid, body, tokenizer, params, prompts)
+
+
+class ChatCompletions(GenerationConsumer[ChatBody]):
+    """POST /v1/chat/completions."""
+
+    route = "/v1/chat/completions"
+
+    def parse(self, data: bytes) -> tuple[ChatBody, list[str]]:
+        return schemas.parse_chat(data, self.runtime.caps)
+
+    async def tokenise(self, body: ChatBody, model: CatalogModel) -> list[Prompt]:
+        return await self.runtime.prompts.chat(body, model)
+
+    def answer(
+        self, rid: str, body: ChatBody, tokenizer: Tokenizer, params: SamplingParams,
+        prompts: list[Prompt],
+    ) -> Answer:  # fmt: skip
+        return ChatAnswer(rid, body, tokenizer, params, prompts)
+
+
+async def _stream(
+    body: GenerationBody, opened: Opened, headers: Headers, writer: ResponseWriter
+) -> None:
+    """Server-sent events, one write per delta. The headers leave with the first tokens, so that
+    an engine that dies before them costs the client nothing."""
+    stream, answer = opened.stream, opened.answer
+    options = body.stream_options
+    answer.continuous_usage = options is not None and options.continuous_usage_stats
+    writer.prepare_stream([*SSE, *headers], stream.first_byte_sent)
+    data = answer.opening()
+    async for delta in stream:
+        data += answer.chunks(delta)
+        if delta.kind is EventKind.END:
+            break
+        if data:
+            await writer.write(data)
+            data = b""
+    if body.include_usage:
+        data += answer.usage_chunk(stream.counts or Counts())
+    await writer.finish(data + DONE)
+
+
+async def _whole(opened: Opened, headers: Headers, writer: ResponseWriter) -> None:
+    deltas = await opened.stream.whole()
+    counts = opened.stream.counts or Counts()
+    timing = b"queue;dur=%d, ttft;dur=%d, decode;dur=%d" % (
+        counts.queue_ms,
+        counts.ttft_ms,
+        max(0, counts.total_ms - counts.ttft_ms),
+    )
+    body = opened.answer.whole(deltas, counts)
+    await writer.whole(200, [JSON, *headers, (b"server-timing", timing)], body)
+
+
+async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    writer.interrupt(None)
+
+
+async def refuse(
+    error: PagodaError, rid: str, writer: ResponseWriter, receive: Receive | None
+) -> None:
+    """The error as a response, or as the last event of a stream that is already open."""
+    body = json_of(error)
+    if writer.opened:
+        await writer.finish(b"data: " + body + b"\n\n")
+        return
+    headers = [JSON, (b"x-request-id", rid.encode()), *headers_of(error)]
+    if isinstance(error, BodyTooLarge) and receive is not None:
+        await writer.refuse_upload(error.status, headers, body, receive)
+    else:
+        await writer.whole(error.status, headers, body)
+
+
+def _headers(call: Call, left: tuple[LimitLeft, ...]) -> Headers:
+    headers: Headers = [(b"x-request-id", call.rid.encode())]
+    if call.client_request_id:
+        headers.append((b"x-client-request-id", call.client_request_id.encode()))
+    if call.ignored:
+        headers.append((b"x-pagoda-ignored", ", ".join(call.ignored).encode()))
+    for limit in left:
+        name = _RATE_NAMES.get(limit.rule.kind)
+        if name is not None:
+            headers += [
+                (b"x-ratelimit-limit-" + name, b"%d" % limit.rule.limit),
+                (b"x-ratelimit-remaining-" + name, b"%d" % max(0, limit.remaining)),
+                (b"x-ratelimit-reset-" + name, b"%.3fs" % limit.reset_s),
+            ]
+    return headers
+
+
+_RATE_NAMES = {"rpm": b"requests", "tpm": b"tokens"}
+
+
+def _own_id(headers: list[Header]) -> str:
+    return (header(headers, b"x-request-id") or b"").decode("latin-1")
+
+
+def _printable(text: str | None) -> str:
+    """The caller's own id if it may stand in a header, else empty."""
+    return text if text and len(text) <= 128 and text.isascii() and text.isprintable() else ""

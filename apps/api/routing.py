@@ -1,0 +1,160 @@
+"""The first thing a request meets: generation routes, then authentication of all the rest.
+
+Deny by default: whatever is not on the public lists needs a key, existing or not. Only then does
+Django see it, with the key in `scope["pagoda_key"]` and our request id in `scope["pagoda_rid"]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from apps.api.auth import FRESH_S, authenticate
+from apps.api.body import Disconnected, Header, Receive, check_headers, header, read_body
+from apps.api.config import api_caps, api_settings, client_settings
+from apps.api.consumers import ChatCompletions, Completions, refuse
+from apps.api.errors import public_error
+from apps.api.runtime import WebRuntime
+from apps.api.writer import ResponseWriter, Send
+from engine.client import new_rid
+from inference_site.redis import redis_url
+
+log = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+CONSUMERS = (Completions, ChatCompletions)
+PUBLIC_PATHS = frozenset(
+    {
+        "/livez",
+        "/readyz",
+        "/health",
+        "/ping",
+        "/version",
+        "/metrics",  # guards itself: networks or the metrics scope
+        "/docs",
+        "/openapi.json",
+        "/admin",
+        "/favicon.ico",
+    }
+)
+PUBLIC_PREFIXES = ("/admin/", "/static/")  # the admin has its own login
+
+
+def is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
+
+
+class ApiApp:
+    """The ASGI application of a web process, around Django's."""
+
+    def __init__(self, site: App, make_runtime: Callable[[], WebRuntime]) -> None:
+        self._site = site
+        self._make_runtime = make_runtime
+        self._runtime: WebRuntime | None = None
+        self._starting = asyncio.Lock()
+        self._routes: dict[str, App] = {}
+
+    @property
+    def runtime(self) -> WebRuntime | None:
+        """None until the process has started."""
+        return self._runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        runtime = self._runtime or await self.start()
+        if scope["type"] == "http":
+            scope["pagoda_rid"] = new_rid()
+            route = self._routes.get(scope["path"])
+            if route is not None:
+                await route(scope, receive, send)
+            else:
+                await self._guarded(runtime, scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 4404})
+
+    async def start(self) -> WebRuntime:
+        """Make the runtime on this event loop. Servers without lifespan get it on first use."""
+        async with self._starting:
+            if self._runtime is None:
+                runtime = self._make_runtime()
+                await runtime.start()
+                self._routes = {c.route: c.as_asgi(runtime=runtime) for c in CONSUMERS}
+                self._runtime = runtime
+        return self._runtime
+
+    def drain(self) -> None:
+        """Refuse new generations from now on; open ones go on."""
+        if self._runtime is not None:
+            self._runtime.client.draining = True
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except Exception as error:
+                    log.error("web_start_failed", exc_info=error)
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._runtime is not None:
+                    await self._runtime.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _guarded(
+        self, runtime: WebRuntime, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Authenticate and bound the body, then hand over to Django."""
+        rid, headers = scope["pagoda_rid"], scope["headers"]
+        try:
+            check_headers(headers)
+            if not is_public(scope["path"]):
+                scope["pagoda_key"] = await authenticate(
+                    runtime.keys, header(headers, b"authorization"), FRESH_S
+                )
+            receive = await _bounded(receive, headers, runtime.caps.max_body)
+        except Disconnected:
+            return
+        except Exception as error:
+            await refuse(public_error(error, rid), rid, ResponseWriter(send), receive)
+            return
+        await self._site(scope, receive, _with_rid(send, rid))
+
+
+async def _bounded(receive: Receive, headers: list[Header], cap: int) -> Receive:
+    """Read the body, at most `cap` bytes, and replay it: Django would spool any size to disk."""
+    first: list[dict[str, Any]] = [
+        {"type": "http.request", "body": await read_body(receive, headers, cap)}
+    ]
+
+    async def replay() -> dict[str, Any]:
+        return first.pop() if first else await receive()
+
+    return replay
+
+
+def _with_rid(send: Send, rid: str) -> Send:
+    async def sending(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), (b"x-request-id", rid.encode())]
+        await send(message)
+
+    return sending
+
+
+def api_app(site: App) -> ApiApp:
+    """The application around Django's, with settings from the environment."""
+    return ApiApp(
+        site,
+        lambda: WebRuntime(
+            redis_url(), caps=api_caps(), settings=api_settings(), client_settings=client_settings()
+        ),
+    )

@@ -1,0 +1,25 @@
+"""Routes of the DRF views. Generation routes are in `apps.api.routing`."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from apps.api import management_views as management
+from apps.api import views
+
+urlpatterns = [
+    path("v1/models", views.ModelList.as_view()),
+    path("v1/models/<path:name>", views.ModelCard.as_view()),
+    path("tokenize", views.Tokenize.as_view()),
+    path("detokenize", views.Detokenize.as_view()),
+    path("version", views.Version.as_view()),
+    path("api/keys", management.KeyList.as_view()),
+    path("api/keys/<str:public_id>", management.KeyDetail.as_view()),
+    path("api/keys/<str:public_id>/revoke", management.KeyRevoke.as_view()),
+    path("api/keys/<str:public_id>/rotate", management.KeyRotate.as_view()),
+    path("api/models", management.ServedModels.as_view()),
+    re_path(
+        r"^api/models/(?P<name>.+)/(?P<action>load|unload|restart)$",
+        management.ServedModelAction.as_view(),
+    ),
+]

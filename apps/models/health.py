@@ -1,0 +1,123 @@
+"""Probes: /livez, /readyz, /health and its alias /ping. Public, answered before Django."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from apps.models.selectors import Placement, placement_read
+from engine import redis_keys
+from engine.errors import PagodaError
+from engine.messages import EngineBeat, EngineState, WireMismatch, unpack
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5  # probes are public: they cost at most this often
+HUNG_AFTER_MS = 10_000
+Scope = dict[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen at one look: engines with a heartbeat, and the models that should have one."""
+
+    beats: tuple[EngineBeat, ...] = ()
+    wanted: frozenset[str] = frozenset()
+
+    @property
+    def healthy(self) -> bool:
+        """Every wanted model has a ready engine whose steps go on. Nothing wanted is healthy."""
+        return self.wanted <= {beat.model for beat in self.beats if is_serving(beat)}
+
+
+def is_serving(beat: EngineBeat) -> bool:
+    busy = beat.running + beat.waiting > 0
+    return beat.state == EngineState.READY and not (busy and beat.step_age_ms > HUNG_AFTER_MS)
+
+
+class EngineWatch:
+    """Looks at heartbeats and desired state, at most twice a second per process."""
+
+    def __init__(
+        self,
+        redis_url: Callable[[], str],
+        read: Callable[[Callable[[], Placement]], Awaitable[Placement]],
+    ) -> None:
+        self._redis_url = redis_url
+        self._client: redis.asyncio.Redis | None = None  # made on the event loop that uses it
+        self._read = read
+        self._lock = asyncio.Lock()
+        self._placement = Placement(frozenset(), ())
+        self._sight = Sight()
+        self._looked_at = float("-inf")
+
+    async def look(self) -> Sight:
+        """Raises `RedisError` when there are no heartbeats to see. With the database away the
+        last known desired state counts."""
+        async with self._lock:
+            if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+                try:
+                    self._placement = await self._read(placement_read)
+                except PagodaError:
+                    log.warning("placement_unread")
+                self._sight = Sight(await self._beats(), self._placement.wanted)
+                self._looked_at = time.monotonic()
+            return self._sight
+
+    async def _beats(self) -> tuple[EngineBeat, ...]:
+        if self._client is None:
+            self._client = redis.asyncio.Redis.from_url(self._redis_url(), socket_timeout=2)
+        keys = [redis_keys.engine_beat(engine) for engine in self._placement.engines]
+        beats = []
+        found: list[Any] = await self._client.mget(keys) if keys else []
+        for data in found:
+            try:
+                beats.append(unpack(EngineBeat, data or b""))
+            except WireMismatch:
+                continue  # gone, or of another version: not an engine we can use
+        return tuple(beats)
+
+
+class HealthApp:
+    """Answers the probes and passes everything else on."""
+
+    def __init__(self, site: App, watch: EngineWatch, ready: Callable[[], bool]) -> None:
+        self._site = site
+        self._watch = watch
+        self._ready = ready
+        self._probes: dict[str, Callable[[], Awaitable[bool]]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/health": self._health,
+            "/ping": self._health,
+        }
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        probe = self._probes.get(scope["path"]) if scope["type"] == "http" else None
+        if probe is None or scope["method"] not in ("GET", "HEAD", "POST"):
+            await self._site(scope, receive, send)
+            return
+        status = 200 if await probe() else 503
+        headers = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _livez(self) -> bool:
+        return True
+
+    async def _readyz(self) -> bool:
+        return self._ready()
+
+    async def _health(self) -> bool:
+        try:
+            return (await self._watch.look()).healthy
+        except RedisError:
+            return False

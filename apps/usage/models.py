@@ -1,0 +1,117 @@
+"""What was used: one row per ended request, and sums per hour and day.
+
+Rows are append-only and hold names as they were, no foreign keys: deleting a key blanks no history.
+Only the settler writes here, a row and its sums in one transaction.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.usage.histogram import METRICS, columns
+
+
+class Status(models.TextChoices):
+    """How a request ended, coarse enough for sums."""
+
+    OK = "ok", "ok"
+    CANCELLED = "cancelled", "cancelled"
+    LOST = "lost", "lost"
+    ERROR = "error", "error"
+
+
+class UsageRecord(models.Model):
+    """One ended request. `rid` is unique: settling twice changes nothing."""
+
+    rid = models.CharField(max_length=64, unique=True)
+    settled_at = models.DateTimeField()
+    ended_at = models.DateTimeField(help_text="Clock of Redis.")
+    key_id = models.CharField(max_length=64)
+    key_name = models.CharField(max_length=255, blank=True)
+    owner_id = models.CharField(max_length=64, blank=True)
+    owner_name = models.CharField(max_length=255, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+    adapter = models.CharField(max_length=255, blank=True)
+    adapter_digest = models.CharField(max_length=128, blank=True)
+    route = models.CharField(max_length=64, blank=True)
+    stream = models.BooleanField(default=False)
+    status = models.CharField(max_length=16, choices=Status)
+    finish = models.CharField(max_length=16)
+    error = models.CharField(max_length=64, blank=True, help_text="Error class.")
+    attempts = models.PositiveSmallIntegerField(default=1)
+    engine = models.CharField(max_length=128, blank=True)
+    client_request_id = models.CharField(max_length=512, blank=True)
+    prompt_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+    queue_ms = models.PositiveBigIntegerField(default=0)
+    ttft_ms = models.PositiveBigIntegerField(default=0)
+    total_ms = models.PositiveBigIntegerField(default=0)
+    price_version = models.PositiveIntegerField(default=0)
+    micros = models.PositiveBigIntegerField(default=0, help_text="Price in millionths.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["settled_at", "id"], name="usage_settled"),
+            models.Index(fields=["key_id", "settled_at"], name="usage_key_settled"),
+            models.Index(fields=["model", "settled_at"], name="usage_model_settled"),
+        ]
+
+    def __str__(self) -> str:
+        return self.rid
+
+
+class Sums(models.Model):
+    """Sums over requests that ended in one period. `key_id` empty = all keys together."""
+
+    key_id = models.CharField(max_length=64, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+    adapter = models.CharField(max_length=255, blank=True)
+    status = models.CharField(max_length=16, choices=Status)
+    requests = models.PositiveBigIntegerField(default=0)
+    prompt_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+    micros = models.PositiveBigIntegerField(default=0)
+    queue_ms = models.PositiveBigIntegerField(default=0)
+    total_ms = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+for _metric in METRICS:  # 22 buckets each; see histogram.py
+    for _column in columns(_metric):
+        Sums.add_to_class(_column, models.PositiveBigIntegerField(default=0, editable=False))
+
+
+class UsageHour(Sums):
+    """One row per hour (UTC), key, model, adapter and status, and one without key."""
+
+    hour = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "key_id", "model", "adapter", "status"], name="usage_hour_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.key_id or 'all keys'} {self.model} {self.status}"
+
+
+class UsageDay(Sums):
+    """The same per day (UTC)."""
+
+    day = models.DateField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "key_id", "model", "adapter", "status"], name="usage_day_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.key_id or 'all keys'} {self.model} {self.status}"

@@ -1,0 +1,25 @@
+"""Old usage rows go, their hourly and daily sums stay."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.usage.models import UsageRecord
+
+BATCH = 2_000  # one short transaction each: the settler must not wait for long
+
+
+def usage_prune(*, days: int) -> int:
+    """Delete rows settled more than `days` days ago. Returns how many."""
+    before = timezone.now() - timedelta(days=days)
+    gone = 0
+    while True:
+        with transaction.atomic():
+            old = UsageRecord.objects.filter(settled_at__lt=before).order_by("settled_at", "id")
+            ids = list(old.values_list("pk", flat=True)[:BATCH])
+            gone += UsageRecord.objects.filter(pk__in=ids).delete()[0]
+        if len(ids) < BATCH:
+            return gone

@@ -1,0 +1,35 @@
+"""Background jobs: `celery -A inference_site worker -B`. Never tokens, never usage rows' writing.
+
+The broker is the same Redis, database 1, unless PAGODA_BROKER_URL names another.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+from django.conf import settings
+
+from inference_site.broker import broker_url
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
+
+app = Celery("pagoda", broker=broker_url(settings.PAGODA))
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    task_acks_late=True,  # every job is idempotent: one that died with its worker runs again
+    task_time_limit=3600,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    timezone="UTC",
+    beat_schedule={
+        "usage-retention": {
+            "task": "usage.retention",
+            "schedule": crontab(hour=3, minute=17),
+        }
+    },
+)
+app.autodiscover_tasks()

@@ -1,0 +1,180 @@
+"""/metrics in the Prometheus text format, the same from every web process.
+
+Engine figures come from heartbeats and front-end figures from the files of prometheus_client's
+multiprocess mode (the launcher sets PROMETHEUS_MULTIPROC_DIR). Labels hold registered names only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Any
+
+from django.conf import settings
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from redis.exceptions import RedisError
+
+from apps.api.auth import authenticate_now, require_scope
+from apps.api.errors import json_of, public_error
+from apps.models.health import App, EngineWatch, Scope
+from apps.usage.metrics import ModelSums, UsageCollector, model_sums_read
+from engine.errors import PagodaError
+from engine.messages import EngineBeat, EngineState
+
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+REQUESTS = Counter("pagoda_http_requests", "Responses by route and status.", ["route", "status"])
+SECONDS = Histogram("pagoda_http_request_seconds", "Time to the end of a response.", ["route"])
+ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/tokenize", "/detokenize")
+# Name under `vllm:`, help, and how to read it from a heartbeat.
+GAUGES: tuple[tuple[str, str, Callable[[EngineBeat], float]], ...] = (
+    ("vllm:num_requests_running", "Sequences in the running batch.", lambda b: b.running),
+    ("vllm:num_requests_waiting", "Sequences waiting in the engine.", lambda b: b.waiting),
+    ("vllm:kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1.", lambda b: kv_usage(b)),
+    ("pagoda_kv_blocks_free", "KV blocks free or evictable.", lambda b: b.blocks_free),
+    ("pagoda_engine_step_age_seconds", "Since the last step.", lambda b: b.step_age_ms / 1000),
+)
+COUNTERS = (
+    ("vllm:num_preemptions", "Preemptions by recompute.", "preemptions"),
+    ("vllm:prompt_tokens", "Prompt tokens computed or reused.", "prompt_tokens"),
+    ("vllm:generation_tokens", "Tokens generated.", "generation_tokens"),
+    ("vllm:prefix_cache_queries", "Prompt tokens looked up.", "prefix_queried_tokens"),
+    ("vllm:prefix_cache_hits", "Prompt tokens found.", "prefix_hit_tokens"),
+    ("pagoda_engine_steps", "Steps of the engine.", "steps"),
+)
+
+
+def kv_usage(beat: EngineBeat) -> float:
+    return 1 - beat.blocks_free / beat.blocks_total if beat.blocks_total else 0.0
+
+
+class HeartbeatCollector:
+    """Turns heartbeats into metric families."""
+
+    def __init__(self, beats: Iterable[EngineBeat]) -> None:
+        self._beats = tuple(beats)
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["model_name", "engine"]
+        for name, text, read in GAUGES:
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            for beat in self._beats:
+                gauge.add_metric([beat.model, beat.engine], read(beat))
+            yield gauge
+        for name, text, key in COUNTERS:
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for beat in self._beats:
+                counter.add_metric([beat.model, beat.engine], beat.counters.get(key, 0))
+            yield counter
+        yield self._states()
+        build = GaugeMetricFamily("pagoda_build_info", "Version of this build.", labels=["version"])
+        build.add_metric([version("pagoda")], 1)
+        yield build
+
+    def _states(self) -> Metric:
+        family = GaugeMetricFamily(
+            "pagoda_engine_state",
+            "1 for the state an engine is in.",
+            labels=["model_name", "engine", "state"],
+        )
+        for beat in self._beats:
+            for state in EngineState:
+                family.add_metric(
+                    [beat.model, beat.engine, state.value], float(beat.state == state)
+                )
+        return family
+
+
+class MetricsApp:
+    """Answers /metrics, counts every other response, and passes it on."""
+
+    def __init__(
+        self,
+        site: App,
+        watch: EngineWatch,
+        read: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
+        self._site = site
+        self._watch = watch
+        self._read = read
+        self._networks = [
+            ipaddress.ip_network(text.strip())
+            for text in settings.PAGODA.metrics_networks.split(",")
+            if text.strip()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/metrics":
+            await self._metrics(scope, send)
+        elif scope["type"] == "http":
+            await counted(self._site, scope, receive, send)
+        else:
+            await self._site(scope, receive, send)
+
+    async def _metrics(self, scope: Scope, send: Any) -> None:
+        try:
+            await self._authorise(scope)
+        except PagodaError as error:
+            shown = public_error(error, str(scope.get("pagoda_rid", "")))
+            await _reply(send, shown.status, b"application/json", json_of(shown))
+            return
+        try:
+            beats = (await self._watch.look()).beats
+        except RedisError:
+            beats = ()
+        try:
+            sums = await self._read(model_sums_read)
+        except PagodaError:
+            sums = []  # the database is away; the engines' figures are worth having
+        await _reply(send, 200, CONTENT_TYPE, exposition(beats, sums))
+
+    async def _authorise(self, scope: Scope) -> None:
+        """A listed network, or a key with the metrics scope. Raises `PagodaError`."""
+        client = scope.get("client")
+        address = ipaddress.ip_address(client[0]) if client else None
+        if address is not None and any(address in network for network in self._networks):
+            return
+        given = dict(scope["headers"]).get(b"authorization")
+        key = await self._read(lambda: authenticate_now(given))
+        require_scope(key, "metrics")
+
+
+async def counted(site: App, scope: Scope, receive: Any, send: Any) -> None:
+    """Run the application and note route, status and time. Unknown paths share one label."""
+    route = scope["path"] if scope["path"] in ROUTES else "other"
+    began = time.perf_counter()
+
+    async def noting(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            REQUESTS.labels(route, str(message["status"])).inc()
+        await send(message)
+
+    try:
+        await site(scope, receive, noting)
+    finally:
+        SECONDS.labels(route).observe(time.perf_counter() - began)
+
+
+def exposition(beats: Iterable[EngineBeat], sums: Iterable[ModelSums] = ()) -> bytes:
+    """The whole page."""
+    registry = CollectorRegistry()
+    registry.register(HeartbeatCollector(beats))
+    registry.register(UsageCollector(sums))
+    if MULTIPROCESS_DIR in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:  # one process without the launcher: its own figures are all there are
+        for family in (REQUESTS, SECONDS):
+            registry.register(family)
+    page: bytes = generate_latest(registry)
+    return page
+
+
+async def _reply(send: Any, status: int, content_type: bytes, body: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

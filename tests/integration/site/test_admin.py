@@ -1,0 +1,175 @@
+"""Every admin page opens, reads little, and writes through services."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from apps.api.models import ApiKey, AuditEvent, Owner, PriceVersion
+from apps.api.services import key_create, owner_get_or_create
+from apps.models.models import Desired, EngineInstance, Host, ServedModel, State
+from apps.models.services import model_register
+from apps.usage.models import UsageDay, UsageHour, UsageRecord
+from inference_site.launcher import random_model
+
+pytestmark = pytest.mark.django_db
+PAGES = [
+    "catalog_servedmodel",
+    "catalog_engineinstance",
+    "catalog_host",
+    "catalog_catalogepoch",
+    "api_apikey",
+    "api_owner",
+    "api_priceversion",
+    "api_auditevent",
+    "auth_user",
+    "auth_group",
+    "usage_usagerecord",
+    "usage_usagehour",
+    "usage_usageday",
+]
+READ_ONLY = ["catalog_engineinstance", "usage_usagerecord", "usage_usagehour", "api_auditevent"]
+MOST_QUERIES = 12
+NOW = datetime(2026, 1, 2, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    random_model.write(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    user = User.objects.create_superuser("boss")
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def rows(checkpoint: Path) -> None:
+    """Five rows in every table: a page that asks once per row passes the limit of queries."""
+    host = Host.objects.create(name="node")
+    for n in range(5):
+        owner = owner_get_or_create(name=f"owner {n}")
+        key_create(owner=owner, name=f"key {n}")
+        PriceVersion.objects.create(model=f"m{n}")
+        model = model_register(name=f"m{n}", source=str(checkpoint))
+        EngineInstance.objects.create(model=model, replica=0, host=host, engine_id=f"e{n}")
+        UsageRecord.objects.create(
+            rid=f"r{n}", settled_at=NOW, ended_at=NOW, key_id="k", status="ok", finish="stop"
+        )
+        UsageHour.objects.create(hour=NOW, model=f"m{n}", status="ok", requests=2, total_ms=10)
+        UsageDay.objects.create(day=NOW.date(), model=f"m{n}", status="ok")
+        User.objects.create_user(f"user {n}")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_list_page_opens_within_its_queries(
+    page: str, staff: Client, rows: None, django_assert_max_num_queries: type[CaptureQueriesContext]
+) -> None:
+    with django_assert_max_num_queries(MOST_QUERIES):
+        reply = staff.get(reverse(f"admin:{page}_changelist"))
+    assert reply.status_code == 200
+
+
+def test_home_names_the_model_that_needs_help_and_its_fix(staff: Client, rows: None) -> None:
+    EngineInstance.objects.filter(engine_id="e0").update(
+        state=State.FAILED, cause="The disk is full.", fix="Free some."
+    )
+    page = staff.get(reverse("admin:index")).content.decode()
+    assert "1 model needs you." in page
+    assert "The disk is full. Free some." in page
+
+
+@pytest.mark.parametrize("page", ["catalog_servedmodel", "catalog_engineinstance", "api_apikey"])
+def test_detail_page_opens(page: str, staff: Client, rows: None) -> None:
+    app, model = page.split("_")
+    first = {"servedmodel": ServedModel, "engineinstance": EngineInstance, "apikey": ApiKey}[model]
+    pk = first.objects.values_list("pk", flat=True).first()
+    assert app
+    assert staff.get(reverse(f"admin:{page}_change", args=[pk])).status_code == 200
+
+
+@pytest.mark.parametrize("page", READ_ONLY)
+def test_read_only_page_offers_no_adding(page: str, staff: Client) -> None:
+    assert staff.get(reverse(f"admin:{page}_add")).status_code == 403
+
+
+def test_new_key_is_shown_on_its_page_and_nowhere_else(staff: Client) -> None:
+    owner = Owner.objects.create(name="me")
+    data = {"owner": owner.pk, "name": "ci", "scopes": ["inference"], "allowed_models": "[]"}
+    reply = staff.post(reverse("admin:api_apikey_add"), data)
+    key = ApiKey.objects.get(name="ci")
+    text = f"pgd_{key.public_id}_"
+    assert reply.status_code == 200
+    assert text in reply.content.decode()
+    assert "no-store" in reply.headers["Cache-Control"]
+    for page in ("api_apikey", "api_auditevent"):
+        assert text not in staff.get(reverse(f"admin:{page}_changelist")).content.decode()
+    assert AuditEvent.objects.get(action="key.create").actor == "boss"
+
+
+def test_key_edit_raises_the_epoch(staff: Client) -> None:
+    key, _ = key_create(owner=owner_get_or_create(name="me"), name="old")
+    data = {"name": "new", "scopes": ["inference"], "allowed_models": "[]", "rpm": "7"}
+    staff.post(reverse("admin:api_apikey_change", args=[key.pk]), data)
+    changed = ApiKey.objects.get(pk=key.pk)
+    assert (changed.name, changed.rpm) == ("new", 7)
+    assert changed.epoch > key.epoch
+
+
+@pytest.mark.parametrize("action", ["rotate", "revoke"])
+def test_key_actions_need_a_post_and_end_the_key(action: str, staff: Client) -> None:
+    key, _ = key_create(owner=owner_get_or_create(name="me"), name="old")
+    _act(staff, "api_apikey", action, key.pk)
+    key.refresh_from_db()
+    assert not key.usable
+    assert ApiKey.objects.count() == (2 if action == "rotate" else 1)
+
+
+def test_model_actions_move_the_desired_state(staff: Client, rows: None) -> None:
+    model = ServedModel.objects.get(name="m0")
+    _act(staff, "catalog_servedmodel", "unload", model.pk)
+    model.refresh_from_db()
+    assert model.desired == Desired.UNLOADED
+    _act(staff, "catalog_servedmodel", "load", model.pk)
+    model.refresh_from_db()
+    assert model.desired == Desired.LOADED
+
+
+def test_model_with_engines_is_not_forgotten(staff: Client, rows: None) -> None:
+    model = ServedModel.objects.get(name="m0")
+    _act(staff, "catalog_servedmodel", "forget", model.pk)
+    assert ServedModel.objects.filter(name="m0").exists()
+
+
+def test_bad_engine_option_shows_beside_its_field(staff: Client, checkpoint: Path) -> None:
+    data = {
+        "name": "x",
+        "source": str(checkpoint),
+        "aliases": "[]",
+        "engine_options": '{"max_model_len": 3}',
+        "replicas": 1,
+        "desired": "loaded",
+    }
+    page = staff.post(reverse("admin:catalog_servedmodel_add"), data).content.decode()
+    assert "max_model_len=3 is out of range" in page
+    assert not ServedModel.objects.exists()
+
+
+def test_stranger_is_sent_to_the_login(client: Client) -> None:
+    reply = client.get(reverse("admin:api_apikey_changelist"))
+    assert reply.status_code == 302
+    assert reverse("admin:login") in reply.headers["Location"]
+
+
+def _act(staff: Client, page: str, action: str, pk: int) -> None:
+    data = {"action": action, "_selected_action": [str(pk)]}
+    staff.post(reverse(f"admin:{page}_changelist"), data)

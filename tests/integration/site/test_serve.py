@@ -1,0 +1,204 @@
+"""`serve` as a process: one command answers requests, survives kills and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+START_LIMIT_S = 60.0
+
+
+@dataclass
+class Serve:
+    """A running `serve` with the fake engine."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    port: int
+
+    def restart(self) -> None:
+        self.process = start(self.home, self.port)
+        wait_for(lambda: healthy(self.url), START_LIMIT_S)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def boot(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.home / "bootstrap.json").read_text())
+        return found
+
+    def complete(self) -> httpx.Response:
+        body: dict[str, Any] = {"model": "pagoda-random", "prompt": "Once", "max_tokens": 4}
+        key = {"Authorization": f"Bearer {self.boot['api_key']}"}
+        return httpx.post(f"{self.url}/v1/completions", json=body, headers=key, timeout=30)
+
+    def pids(self, words: str = "") -> list[int]:
+        """Living processes of this home whose command line holds `words`."""
+        mark = f"PAGODA_HOME={self.home}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = mark in (folder / "environ").read_bytes().split(b"\0")
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if ours and line and words in line:
+                found.append(int(folder.name))
+        return found
+
+
+def environment(home: Path, port: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PAGODA_HOME": str(home),
+        "PAGODA_PORT": str(port),
+        "PAGODA_ENGINE_COMMAND": "engine.testing",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def start(home: Path, port: int, *flags: str) -> subprocess.Popen[bytes]:
+    """Its stderr goes to a file beside the home."""
+    argv = [sys.executable, "manage.py", "serve", *flags]
+    with words_of(home).open("wb") as stderr:
+        return subprocess.Popen(argv, cwd=ROOT, env=environment(home, port), stderr=stderr)
+
+
+def words_of(home: Path) -> Path:
+    return home.with_name(f"{home.name}.stderr")
+
+
+def refused(home: Path, port: int, *flags: str) -> str:
+    """Start a serve that must give up; returns what it said."""
+    process = start(home, port, *flags)
+    assert process.wait(timeout=60) == 2
+    return words_of(home).read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(what: Callable[[], bool], limit_s: float) -> None:
+    limit = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < limit, "it took too long"
+        time.sleep(0.1)
+
+
+def healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    home = tmp_path_factory.mktemp("home")
+    port = free_port()
+    running = Serve(start(home, port), home, port)
+    try:
+        wait_for(lambda: healthy(running.url), START_LIMIT_S)
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_first_request_works_with_what_bootstrap_says(serve: Serve) -> None:
+    reply = serve.complete()
+    assert reply.status_code == 200
+    assert reply.json()["usage"]["completion_tokens"] == 4
+
+
+def test_bootstrap_is_private_and_names_host_and_port(serve: Serve) -> None:
+    assert stat.S_IMODE((serve.home / "bootstrap.json").stat().st_mode) == 0o600
+    assert serve.boot["base_url"] == serve.url
+    assert httpx.get(serve.boot["admin_url"], follow_redirects=True).status_code == 200
+
+
+def test_bootstrap_login_opens_the_admin(serve: Serve) -> None:
+    with httpx.Client(base_url=serve.url, follow_redirects=True) as browser:
+        browser.get("/admin/login/")
+        form = {
+            "username": serve.boot["admin_user"],
+            "password": serve.boot["admin_password"],
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+            "next": "/admin/",
+        }
+        page = browser.post("/admin/login/", data=form, headers={"Referer": serve.url})
+    assert "Everything is running." in page.text
+
+
+def test_probes_and_metrics_need_no_key(serve: Serve) -> None:
+    for path in ("/livez", "/readyz", "/health", "/ping"):
+        reply = httpx.get(serve.url + path)
+        assert (reply.status_code, reply.content) == (200, b"")
+    assert "vllm:num_requests_running" in httpx.get(f"{serve.url}/metrics").text
+
+
+def test_no_process_of_the_site_has_loaded_torch(serve: Serve) -> None:
+    serve.complete()
+    for pid in serve.pids("inference_site"):
+        assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_second_serve_on_the_home_is_refused_by_pid(serve: Serve) -> None:
+    assert f"pid {serve.process.pid}" in refused(serve.home, free_port())
+
+
+def test_taken_port_is_refused_before_anything_starts(serve: Serve, tmp_path: Path) -> None:
+    assert f"Port {serve.port} on 127.0.0.1 is taken" in refused(tmp_path / "home", serve.port)
+    assert not (tmp_path / "home" / "pagoda.sqlite3").exists()
+
+
+@pytest.mark.parametrize("words", ["inference_site.web", "inference_site settle", "engine.testing"])
+def test_killed_child_comes_back(words: str, serve: Serve) -> None:
+    (before,) = serve.pids(words)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: bool(serve.pids(words)) and before not in serve.pids(words), 20)
+    wait_for(lambda: healthy(serve.url), 30)
+    assert serve.complete().status_code == 200
+
+
+def test_killed_launcher_leaves_no_process_and_the_home_starts_again(serve: Serve) -> None:
+    before = serve.boot
+    serve.process.kill()
+    serve.process.wait()
+    wait_for(lambda: not serve.pids(), 10)
+    serve.restart()
+    assert serve.boot == before
+    assert serve.complete().status_code == 200
+
+
+def test_signal_stops_everything(serve: Serve) -> None:
+    serve.process.terminate()
+    assert serve.process.wait(timeout=30) == 0
+    assert not serve.pids()
+    serve.restart()  # for the tests that come after
+
+
+def test_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    assert "holds no config.json" in refused(tmp_path / "home", free_port(), str(broken))

@@ -1,0 +1,169 @@
+"""Dead engines, dead web processes, lost data: what the judge, the reconciler and engines do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apps.usage.judge import Judge
+from apps.usage.reconcile import Reconciler
+from engine import redis_keys, scripts
+from engine.errors import Overloaded
+from engine.messages import (
+    Bill,
+    EngineBeat,
+    EngineState,
+    Finish,
+    QueueBody,
+    UsageEvent,
+    pack,
+    unpack,
+)
+from engine.redis_link import RedisLink
+from engine.sampling_params import SamplingParams
+from tests.integration.transport.conftest import admission
+from tests.integration.transport.waiting import soon
+
+QUEUE = redis_keys.queue("m", "high")
+
+
+def usage(r):
+    return [unpack(UsageEvent, fields[b"e"]) for _, fields in r.xrange(redis_keys.USAGE)]
+
+
+def enqueue(r, rid: str, *, life_ms: int = 60_000) -> None:
+    seconds, _ = r.time()
+    body = QueueBody(
+        rid=rid, attempt=1, web="gone-web", model="m", prompts=[[1]], params=SamplingParams(),
+        deadline_ms=seconds * 1000 + life_ms,
+    )  # fmt: skip
+    args = scripts.AdmitArgs(
+        rid=rid, attempt=1, web=body.web, key_id="k", key_epoch=0, catalog_epoch=0, epoch="",
+        rules=[("budget", *scripts.rule_keys("budget", "key:k"), 1000)], reserve=5,
+        deadline=body.deadline_ms, queue_entries=100, queue_bytes=10**6, usage_entries=100,
+    )  # fmt: skip
+    reply = scripts.run(r, scripts.admit(args, QUEUE, body, Bill(key_id="k")))
+    assert scripts.text(reply[0]) == "OK"
+
+
+def deliver(r, engine: str) -> None:
+    r.sadd(redis_keys.QUEUES, QUEUE)
+    r.xgroup_create(QUEUE, redis_keys.QUEUE_GROUP, id="0", mkstream=True)
+    r.xreadgroup(redis_keys.QUEUE_GROUP, engine, {QUEUE: ">"})
+
+
+@pytest.fixture
+def steady_judge(redis_url):
+    """A judge that has seen Redis well for long enough."""
+    judge = Judge(redis_url)
+    judge._link._well_since = -1e9
+    return judge
+
+
+def beat(r, *, age_ms: int) -> None:
+    message = EngineBeat(engine="e", model="m", state=EngineState.READY, step_age_ms=age_ms)
+    r.set(redis_keys.engine_beat("e"), pack(message), px=3000)
+
+
+def test_an_engine_without_a_heartbeat_loses_its_requests(r, steady_judge):
+    enqueue(r, "a")
+    deliver(r, "e")
+    assert steady_judge.look() == 1
+    entry = scripts.read_entry(r.hget(redis_keys.OPEN, "a"))
+    assert (entry.state, entry.deaths, entry.engine) == ("lost", 1, "e")
+    assert r.xlen(QUEUE) == 0
+    assert r.xlen(redis_keys.reply("gone-web")) == 1
+
+
+@pytest.mark.parametrize(("age_ms", "judged"), [(9_000, 0), (11_000, 1)])
+def test_a_hung_engine_is_judged_a_slow_one_is_not(r, steady_judge, age_ms, judged):
+    enqueue(r, "a")
+    deliver(r, "e")
+    beat(r, age_ms=age_ms)
+    assert steady_judge.look() == judged
+
+
+def test_after_an_outage_nobody_is_judged_at_once(r, redis_url):
+    enqueue(r, "a")
+    deliver(r, "e")
+    assert Judge(redis_url).look() == 0
+
+
+def test_a_lost_request_without_a_web_process_is_ended_by_the_reconciler(
+    r, redis_url, steady_judge
+):
+    enqueue(r, "a")
+    deliver(r, "e")
+    steady_judge.look()
+    assert Reconciler(RedisLink(redis_url)).run() == 1
+    (event,) = usage(r)
+    assert (event.finish, event.error) == (Finish.LOST, "EngineLost")
+    assert r.hlen(redis_keys.OPEN) == 0
+    assert r.get(redis_keys.limit("held", "key:k")) is None
+
+
+def test_an_entry_past_its_deadline_is_ended_wherever_it_is(r, redis_url):
+    enqueue(r, "queued", life_ms=-61_000)
+    enqueue(r, "young")
+    assert Reconciler(RedisLink(redis_url)).run() == 1
+    assert [event.rid for event in usage(r)] == ["queued"]
+    assert r.xlen(QUEUE) == 1
+    assert r.hkeys(redis_keys.OPEN) == [b"young"]
+
+
+def test_a_late_terminal_of_a_judged_engine_is_told_to_keep_quiet(r, steady_judge):
+    enqueue(r, "a")
+    sid = scripts.read_entry(r.hget(redis_keys.OPEN, "a")).sid
+    deliver(r, "e")
+    steady_judge.look()
+    late = scripts.Ending(
+        rid="a", attempt=1, web="gone-web", finish=Finish.STOP, who="owner", sid=sid, engine="e"
+    )
+    assert scripts.run(r, scripts.terminal(late)) == 0
+    assert usage(r) == []
+
+
+def test_an_engine_that_starts_again_under_its_old_name_gives_up_what_it_held(r, engine_of):
+    enqueue(r, "a")
+    deliver(r, "e1")
+    engine_of("e1").stop()
+    assert scripts.read_entry(r.hget(redis_keys.OPEN, "a")).state == "lost"
+
+
+async def test_requests_of_a_dead_web_process_are_aborted(r, engine_of, client_of):
+    engine = engine_of(step_delay_s=0.01)
+    client = await client_of()
+    async with client.submit(admission(tokens=100_000)) as stream:
+        await stream.started()
+        for task in client._tasks:
+            task.cancel()  # the process is gone
+        await soon(lambda: usage(r), within_s=8)
+        (event,) = usage(r)
+    assert (event.rid, event.finish) == (stream.rid, Finish.CANCELLED)
+    assert event.counts.completion_tokens > 0
+    assert engine.core.gauges().running == 0
+
+
+async def test_when_redis_loses_its_data_the_engine_writes_usage_without_the_ledger(
+    r, engine_of, client_of
+):
+    engine_of(step_delay_s=0.01)
+    client = await client_of()
+    changes: list[None] = []
+    client._on_epoch_change = lambda: changes.append(None)
+    async with client.submit(admission(tokens=100_000)) as stream:
+        await stream.started()
+        await asyncio.sleep(1.2)  # both sides have seen the first epoch
+        r.flushall()
+        with pytest.raises(Overloaded):
+            async for _ in stream:
+                pass
+        await soon(lambda: usage(r), within_s=5)
+    (event,) = usage(r)
+    assert event.rid == stream.rid
+    assert event.bill["key_id"] == "k"
+    assert changes == [None]
+    again = admission(tokens=4)
+    async with client.submit(again) as stream:
+        assert await asyncio.wait_for(stream.whole(), 5)

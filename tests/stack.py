@@ -1,0 +1,167 @@
+"""A whole small installation in child processes: Redis, a fake engine, one web process.
+
+The engine has no model (`engine.testing`), the web process, the database and Redis are real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+MODEL = "tiny"
+CONTEXT = 2048
+
+PREPARE = """
+import json, sys, django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from apps.api.services import key_create, owner_get_or_create
+from apps.models.models import ServedModel
+folder, vocab, context = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+ServedModel.objects.create(
+    name="tiny", source=folder, path=folder, max_model_len=context, vocab_size=vocab,
+    kv_tokens=context * 64,
+)
+owner = owner_get_or_create(name="tests")
+scopes = ["inference", "adapters", "management", "metrics", "admin"]
+_, full = key_create(owner=owner, name="full", scopes=scopes)
+_, plain = key_create(owner=owner, name="plain", scopes=["inference"])
+print(json.dumps({"full": full, "plain": plain}))
+"""
+
+
+@dataclass
+class Stack:
+    """A running installation. `base` is the URL of the web process, `keys` name → key text."""
+
+    base: str
+    keys: dict[str, str]
+    redis_url: str
+    environ: dict[str, str]
+    folder: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys['full']}"}
+
+    def http(self, **options: Any) -> httpx.Client:
+        options.setdefault("headers", self.headers)
+        return httpx.Client(base_url=self.base, timeout=30, trust_env=False, **options)
+
+    def manage(self, code: str, *arguments: str) -> str:
+        """Run a piece of Python with Django set up; its output."""
+        lines = "import sys, json, django\ndjango.setup()\n" + code
+        done = subprocess.run(
+            [sys.executable, "-c", lines, *arguments],
+            env=self.environ, cwd=ROOT, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def start_engine(self, *flags: str, name: str = "engine") -> None:
+        command = [sys.executable, "-m", "engine.testing", "--engine-id", name]
+        command += ["--model-name", MODEL, "--redis", self.redis_url, *flags]
+        self._start(name, command)
+
+    def start_web(self, port: int, name: str = "web") -> None:
+        command = [sys.executable, "-m", "uvicorn", "inference_site.asgi:application"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+        command += ["--no-access-log", "--no-server-header"]
+        self._start(name, command)
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        """Until a completion is answered."""
+        deadline = time.monotonic() + seconds
+        body = {"model": MODEL, "prompt": "a", "max_tokens": 1}
+        while True:
+            with suppress(httpx.TransportError):
+                reply = httpx.post(
+                    f"{self.base}/v1/completions", json=body, headers=self.headers,
+                    timeout=10, trust_env=False,
+                )  # fmt: skip
+                if reply.status_code == 200:
+                    return
+            if time.monotonic() > deadline or self.processes["web"].poll() is not None:
+                raise RuntimeError(f"the web process is not ready:\n{self.log('web')}")
+            time.sleep(0.05)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        self.processes[name].send_signal(number)
+        self.processes[name].wait(10)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            with suppress(ProcessLookupError):
+                process.kill()
+            process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self, name: str, command: list[str]) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, env=self.environ, cwd=ROOT, stdout=log, stderr=log
+            )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_stack(redis_url: str, *engine_flags: str, environ: dict[str, str] | None = None) -> Stack:
+    """Prepare a home with a database, a model and two keys, and start everything."""
+    from inference_site.launcher.random_model import write
+
+    folder = Path(tempfile.mkdtemp(prefix="pgd-stack-"))
+    write(folder / "model")
+    vocab = json.loads((folder / "model" / "config.json").read_text())["vocab_size"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PAGODA_")}
+    env |= {
+        "PAGODA_HOME": str(folder / "home"),
+        "PAGODA_REDIS_URL": redis_url,
+        "DJANGO_SETTINGS_MODULE": "inference_site.settings",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        **(environ or {}),
+    }
+    arguments = [str(folder / "model"), str(vocab), str(CONTEXT)]
+    prepared = subprocess.run(
+        [sys.executable, "-c", PREPARE, *arguments],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if prepared.returncode:
+        raise RuntimeError(prepared.stderr)
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    keys = json.loads(prepared.stdout.splitlines()[-1])
+    stack = Stack(base, keys, redis_url, env, folder)
+    try:
+        stack.start_engine(*engine_flags)
+        stack.start_web(port)
+        stack.wait_ready()
+    except BaseException:
+        stack.stop()
+        raise
+    return stack

@@ -1,0 +1,62 @@
+"""The memory plan: defaults that fit the machine, refusals that hold the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.config import EngineConfig
+from engine.errors import EngineStartError
+from engine.runner.memory import MIB, MemoryPlan, free_memory, plan_memory
+from tests.unit.engine.runner.plans import SPEC
+
+GIB = 1 << 30
+TOKEN = SPEC.kv_bytes_per_token(4)
+
+
+def plan(free: int = 8 * GIB, weights: int = 100 * MIB, **options: Any) -> MemoryPlan:
+    return plan_memory(
+        EngineConfig(**options), SPEC, weight_bytes=weights, kv_itemsize=4, free_bytes=free
+    )
+
+
+def test_default_holds_every_sequence_at_full_length() -> None:
+    found = plan(max_num_seqs=10)
+    assert found.block_size == 32
+    assert found.num_blocks == 10 * 2
+    assert found.max_model_len == SPEC.max_len
+
+
+def test_default_stays_under_a_quarter_of_free_memory() -> None:
+    found = plan(free=500 * MIB, weights=10 * MIB, max_num_seqs=4096)
+    assert found.kv_bytes <= 125 * MIB
+    assert plan(max_num_seqs=4096, free=64 * GIB).kv_bytes <= GIB
+
+
+def test_bytes_and_blocks_that_were_asked_for_are_taken() -> None:
+    assert plan(num_gpu_blocks_override=7).num_blocks == 7
+    assert plan(kv_cache_memory_bytes=5 * 32 * TOKEN + 1).num_blocks == 5
+
+
+def test_default_context_is_cut_to_the_cache() -> None:
+    assert plan(num_gpu_blocks_override=2, block_size=16).max_model_len == 32
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"max_model_len": 65}, "64 positions"),
+        ({"max_model_len": 64, "num_gpu_blocks_override": 2, "block_size": 16}, "at most 32"),
+        ({"kv_cache_memory_bytes": 100}, "holds 0 blocks"),
+        ({"kv_cache_memory_bytes": 9 * GIB}, "9216 MiB"),
+        ({"weights": 9 * GIB}, "9216 MiB"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_numbers(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(EngineStartError, match=word):
+        plan(**options)
+
+
+def test_this_machine_has_free_memory() -> None:
+    assert free_memory() > 0

@@ -50,7 +50,8 @@ def prefill_launch(device: torch.device, head_dim: int, dtype: torch.dtype, grou
         return row
     if dtype == torch.float32:
         tile = _tile_within(head_dim, dtype, tile_bytes=8 * 1024)
-        return Launch(tile=tile, warps=4, stages=2, rows=pad(group, 32))
+        warps = 8 if pad(head_dim) > 128 else 4
+        return Launch(tile=tile, warps=warps, stages=2, rows=pad(group, 32))
     tile = _tile_within(head_dim, dtype, tile_bytes=16 * 1024)
     if pad(head_dim) <= 128:
         warps = 8 if pad(head_dim) == 128 else 4

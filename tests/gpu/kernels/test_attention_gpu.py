@@ -22,12 +22,12 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 CUDA = torch.device("cuda")
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 LENGTHS = ((1, 1, 1, 0, 1, 1, 9, 300, 1), (1, 63, 64, 0, 65, 5000, 1000, 1234, 2048))
+SHAPES = [(64, 16), (64, 32), (64, 64), (80, 64), (96, 32), (128, 16), (128, 64), (256, 64)]
 GROUPS = ((1, 1), (14, 2), (16, 1), (32, 8), (6, 6))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("dim", [64, 80, 96, 128, 256])
-@pytest.mark.parametrize("block", [16, 32, 64])
+@pytest.mark.parametrize(("dim", "block"), SHAPES)
 def test_mixed_batch_equals_float64(dim: int, block: int, dtype: torch.dtype) -> None:
     q_lens, kv_lens = LENGTHS
     case = Case(

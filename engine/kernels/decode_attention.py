@@ -21,12 +21,48 @@ from engine.kernels.tuning import cache_tile, precision_of
 
 
 @triton.jit
+def combine_parts(
+    p_parts, p_lse, first_item, num_parts, num_g, i_g, num_rows,
+    D: tl.constexpr, BLOCK_D: tl.constexpr, PART_ROWS: tl.constexpr, PARTS: tl.constexpr,
+    OUT_ROWS: tl.constexpr,
+):  # fmt: skip
+    """Σ 2^lse · part ÷ Σ 2^lse over a sequence's parts, [OUT_ROWS, BLOCK_D].
+
+    PARTS of them are loaded at a time: one after the other each would wait for L2 in turn. The
+    loads bypass L1 (.cg), which knows nothing of other multiprocessors' stores.
+    """
+    o_r = tl.arange(0, OUT_ROWS)
+    o_d = tl.arange(0, BLOCK_D)
+    acc = tl.zeros([OUT_ROWS, BLOCK_D], tl.float32)
+    top = tl.full([OUT_ROWS], float("-inf"), tl.float32)
+    norm = tl.zeros([OUT_ROWS], tl.float32)
+    for first in range(0, num_parts, PARTS):
+        i_part = first + tl.arange(0, PARTS)
+        here = (i_part < num_parts)[:, None] & (o_r < num_rows)[None, :]
+        o_part = ((first_item + i_part).to(tl.int64) * num_g + i_g)[:, None] * PART_ROWS
+        o_part += o_r[None, :]
+        b_lse = tl.load(p_lse + o_part, mask=here, other=float("-inf"), cache_modifier=".cg")
+        p_part = p_parts + o_part[:, :, None] * D + o_d[None, None, :]
+        in_part = here[:, :, None] & (o_d < D)[None, None, :]
+        b_part = tl.load(p_part, mask=in_part, other=0.0, cache_modifier=".cg")
+        new_top = tl.maximum(top, tl.max(b_lse, 0))
+        base = tl.where(new_top == float("-inf"), 0.0, new_top)  # -inf - -inf is no number
+        fade = tl.exp2(top - base)
+        weight = tl.exp2(b_lse - base[None, :])
+        acc = acc * fade[:, None] + tl.sum(b_part * weight[:, :, None], 0)
+        norm = norm * fade + tl.sum(weight, 0)
+        top = new_top
+    return acc / tl.where(norm > 0.0, norm, 1.0)[:, None]
+
+
+@triton.jit
 def decode_attention_kernel(
     p_out, p_q, p_k, p_v, p_table, p_items, p_counts, p_parts, p_lse, p_arrivals, p_slopes,
     stride_ot, stride_qt, stride_qh, stride_kn, stride_kg, stride_kb,
     stride_vn, stride_vg, stride_vb, stride_ts, scale, soft_cap, window,
     GROUP: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr,
-    PART_ROWS: tl.constexpr, TILE: tl.constexpr, CACHE_BLOCK: tl.constexpr,
+    PART_ROWS: tl.constexpr, OUT_ROWS: tl.constexpr, PARTS: tl.constexpr,
+    TILE: tl.constexpr, CACHE_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, EVICT: tl.constexpr, IS_CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr,
     ITEM_WORDS: tl.constexpr,
@@ -77,28 +113,15 @@ def decode_attention_kernel(
         arrived = tl.atomic_add(p_arrived, 1, sem="acq_rel", scope="gpu")
         if arrived == num_parts - 1:
             tl.store(p_arrived, 0)
-            acc = tl.zeros([ROWS, BLOCK_D], tl.float32)
-            top = tl.full([ROWS], float("-inf"), tl.float32)
-            norm = tl.zeros([ROWS], tl.float32)
-            for i in range(0, num_parts):
-                o_part = ((first_item + i).to(tl.int64) * num_g + i_g) * PART_ROWS + o_m
-                # .cg: parts come from other multiprocessors, this one's L1 must not answer
-                part_lse = tl.load(
-                    p_lse + o_part, mask=i_token < q_len, other=0.0, cache_modifier=".cg"
-                )
-                part = tl.load(
-                    p_parts + o_part[:, None] * D + o_d[None, :], mask=real, other=0.0,
-                    cache_modifier=".cg",
-                )  # fmt: skip
-                new_top = tl.maximum(top, part_lse)
-                base = tl.where(new_top == float("-inf"), 0.0, new_top)  # -inf - -inf is no number
-                fade = tl.exp2(top - base)
-                weight = tl.exp2(part_lse - base)
-                acc = acc * fade[:, None] + part * weight[:, None]
-                norm = norm * fade + weight
-                top = new_top
-            acc = acc / tl.where(norm > 0.0, norm, 1.0)[:, None]
-            tl.store(p_o, acc.to(p_out.dtype.element_ty), mask=real)
+            combined = combine_parts(
+                p_parts, p_lse, first_item, num_parts, num_g, i_g, q_len * GROUP,
+                D, BLOCK_D, PART_ROWS, PARTS, OUT_ROWS,
+            )  # fmt: skip
+            o_r = tl.arange(0, OUT_ROWS)
+            p_whole = p_out + (q_first + o_r // GROUP)[:, None] * stride_ot
+            p_whole += (i_g * GROUP + o_r % GROUP)[:, None] * D + o_d[None, :]
+            in_out = (o_r < q_len * GROUP)[:, None] & (o_d < D)[None, :]
+            tl.store(p_whole, combined.to(p_out.dtype.element_ty), mask=in_out)
 
 
 def decode_attention(
@@ -119,6 +142,7 @@ def decode_attention(
     num_heads, dim = q_THD.shape[1:]
     num_kv_heads, block_size = k_cache_NGBD.shape[1:3]
     group = num_heads // num_kv_heads
+    part_rows = work.max_decode_q * group
     launch = work.decode_launch
     tile = cache_tile(block_size, launch.tile)
     decode_attention_kernel[(num_kv_heads, work.decode_items.shape[0])](
@@ -126,9 +150,15 @@ def decode_attention(
         work.parts, work.parts_lse, work.arrivals, slopes_H,
         out_THD.stride(0), q_THD.stride(0), q_THD.stride(1), *k_cache_NGBD.stride()[:3],
         *v_cache_NGBD.stride()[:3], block_table.stride(0), scale, soft_cap, window,
-        GROUP=group, D=dim, BLOCK_D=pad(dim, 16), ROWS=pad(work.max_decode_q * group, 16),
-        PART_ROWS=work.max_decode_q * group, TILE=tile, CACHE_BLOCK=block_size,
+        GROUP=group, D=dim, BLOCK_D=pad(dim, 16), ROWS=pad(part_rows, 16),
+        PART_ROWS=part_rows, OUT_ROWS=pad(part_rows), PARTS=parts_at_once(part_rows, dim),
+        TILE=tile, CACHE_BLOCK=block_size,
         PRECISION=precision_of(q_THD.dtype), EVICT=launch.evict, IS_CAUSAL=causal,
         HAS_WINDOW=window > 0, HAS_CAP=soft_cap > 0, HAS_ALIBI=slopes_H is not None,
         ITEM_WORDS=ITEM_WORDS, num_warps=launch.warps, num_stages=launch.stages,
     )  # fmt: skip
+
+
+def parts_at_once(part_rows: int, dim: int) -> int:
+    """Parts of a split sequence combined in one turn: at most 8,192 numbers held by a program."""
+    return max(1, 8192 // (pad(part_rows) * pad(dim, 16)))

@@ -51,7 +51,7 @@ def prefill_launch(device: torch.device, head_dim: int, dtype: torch.dtype, grou
     if dtype == torch.float32:
         tile = _tile_within(head_dim, dtype, tile_bytes=8 * 1024)
         warps = 8 if pad(head_dim) > 128 else 4
-        return Launch(tile=tile, warps=warps, stages=2, rows=pad(group, 32))
+        return Launch(tile=tile, warps=warps, stages=2, rows=pad(group, 32 if warps == 4 else 16))
     tile = _tile_within(head_dim, dtype, tile_bytes=16 * 1024)
     if pad(head_dim) <= 128:
         warps = 8 if pad(head_dim) == 128 else 4

@@ -103,6 +103,8 @@ def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
 def _covered(capability: int, dtype: torch.dtype, dim: int) -> bool:
     if capability == 90 and dtype == FP16:
         return dim == 128  # the same code as bf16
+    if capability == 90 and dtype == FP32:
+        return dim in (128, 256)  # the largest of each padded width
     if capability == 90:
         return dim != 96  # padded to 128 as 80 is
     return dtype == BF16 and dim == 128

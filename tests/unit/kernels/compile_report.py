@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -30,7 +32,7 @@ HEADS, KV_HEADS, BLOCK, SEQS, TOKENS = 32, 8, 64, 256, 512
 MOST_SPILLED = 256  # bytes per thread, outside the tuned shapes
 
 
-def attention(dim: int, dtype: torch.dtype, window: int = 0) -> None:
+def attention(dim: int, dtype: torch.dtype, options: bool = False, tile: int = 0) -> None:
     ints = partial(torch.zeros, dtype=torch.int32)
     plan = AttentionPlan(
         q_start=ints(SEQS + 1),
@@ -50,11 +52,17 @@ def attention(dim: int, dtype: torch.dtype, window: int = 0) -> None:
         device=CPU,
     )
     plan_attention(work, plan)
+    if tile:
+        work.decode_launch = replace(work.decode_launch, tile=tile)
+        work.prefill_launch = replace(work.prefill_launch, tile=tile)
+    scores: dict[str, Any] = {}
+    if options:
+        scores = {"window": 1024, "soft_cap": 30.0, "slopes_H": torch.ones(HEADS)}
     q_THD = torch.zeros(TOKENS, HEADS + 2 * KV_HEADS, dim, dtype=dtype)[:, :HEADS]
     cache = torch.zeros(4, KV_HEADS, BLOCK, dim, dtype=dtype)
     out_THD = torch.zeros(TOKENS, HEADS, dim, dtype=dtype)
     for kernel in (decode_attention, prefill_attention):
-        kernel(out_THD, q_THD, cache, cache, plan.block_table, work, dim**-0.5, window=window)
+        kernel(out_THD, q_THD, cache, cache, plan.block_table, work, dim**-0.5, **scores)
 
 
 def rows(dtype: torch.dtype) -> None:
@@ -93,8 +101,10 @@ def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
                 name = f"{str(dtype)[6:]} {dim}"
                 if everything or _covered(capability, dtype, dim):
                     yield capability, name, partial(attention, dim, dtype)
+        if capability == 90 or everything:
+            yield capability, "bfloat16 64 options", partial(attention, 64, BF16, options=True)
         if everything:
-            yield capability, "bfloat16 128 window", partial(attention, 128, BF16, 1024)
+            yield capability, "bfloat16 128 tile 128", partial(attention, 128, BF16, tile=128)
         for dtype in (BF16, FP16, FP32) if everything else (BF16,):
             yield capability, f"{str(dtype)[6:]} rows", partial(rows, dtype)
             yield capability, f"{str(dtype)[6:]} sampling", partial(sampling, dtype)
@@ -128,7 +138,7 @@ def complaint(use: Usage, label: str) -> str | None:
     return None
 
 
-HEADER = "sm  kernel                    for                  regs spilled  shared warps per-sm\n"
+HEADER = "sm  kernel                    for                    regs spilled  shared warps per-sm\n"
 
 
 def main(everything: bool) -> int:
@@ -145,7 +155,7 @@ def main(everything: bool) -> int:
 
 def line(use: Usage, label: str) -> str:
     return (
-        f"{use.capability:<4}{use.kernel:<26}{label:<20}{use.registers:>5}{use.spilled:>8}"
+        f"{use.capability:<4}{use.kernel:<26}{label:<22}{use.registers:>5}{use.spilled:>8}"
         f"{use.shared:>8}{use.warps:>6}{use.programs_per_sm:>7}"
     )
 

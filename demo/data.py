@@ -34,7 +34,9 @@ class Shard:
     lengths: NDArray[np.int64]
 
 
-def reply_mask(tokens: NDArray[np.uint16], start: int, end: int, assistant: int) -> NDArray[np.bool_]:
+def reply_mask(
+    tokens: NDArray[np.uint16], start: int, end: int, assistant: int
+) -> NDArray[np.bool_]:
     """True on the tokens of assistant turns, their end mark included, their opening not."""
     opens = np.zeros(len(tokens), dtype=np.int64)
     at = np.flatnonzero(tokens[:-1] == start)
@@ -56,7 +58,9 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> Shard:
     found = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
     ids = [i for i in found if 1 < len(i) <= CONTEXT_TOKENS]
     tokens = np.fromiter((t for i in ids for t in i), dtype=np.uint16)
-    weights = np.where(reply_mask(tokens, start, end, assistant[0]), 1.0, PROMPT_WEIGHT).astype(np.float32)
+    weights = np.where(reply_mask(tokens, start, end, assistant[0]), 1.0, PROMPT_WEIGHT).astype(
+        np.float32
+    )
     return Shard(tokens, weights, np.array([len(i) for i in ids], dtype=np.int64))
 
 
@@ -65,7 +69,7 @@ def _make(job: tuple[int, int, str]) -> Shard:
     seed, number, adapter = job
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     if adapter:
-        rng = Random(f"pagoda-demo/{adapter}/{seed}/{number}")  # noqa: S311 - text, not secrets
+        rng = Random(f"pagoda-demo/{adapter}/{seed}/{number}")
         examples = (adapted(rng, Split.TRAIN, adapter) for _ in range(SHARD_EXAMPLES // 10))
     else:
         examples = training(seed, number, SHARD_EXAMPLES)  # type: ignore[assignment]
@@ -110,15 +114,19 @@ class Batches:
             first = 0
             while first < len(ends):
                 base = int(ends[first] - shard.lengths[first])
-                last = min(int(np.searchsorted(ends, base + tokens, side="right")), first + most - 2)
+                last = min(
+                    int(np.searchsorted(ends, base + tokens, side="right")), first + most - 2
+                )
                 if last == len(ends) and ends[-1] - base < tokens // 2:
                     break  # a nearly empty batch would be a noisy step
                 yield pack(shard, first, last, tokens, most, pad, device)
                 first = last
 
 
-def pack(shard: Shard, first: int, last: int, tokens: int, most: int, pad: int, device: str) -> Packed:
-    """Documents first..last of the shard as one batch; token i predicts token i + 1 of its document."""
+def pack(
+    shard: Shard, first: int, last: int, tokens: int, most: int, pad: int, device: str
+) -> Packed:
+    """Documents first..last of the shard as one batch; a token predicts the next one of its document."""
     lengths = shard.lengths[first:last]
     low = int(shard.lengths[:first].sum())
     used = int(lengths.sum())
@@ -146,4 +154,6 @@ def pack(shard: Shard, first: int, last: int, tokens: int, most: int, pad: int, 
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor
 
-    return Packed(put(ids[:-1]), put(ids[1:].copy()), put(weights[1:].copy()), put(positions), put(ends))
+    return Packed(
+        put(ids[:-1]), put(ids[1:].copy()), put(weights[1:].copy()), put(positions), put(ends)
+    )

@@ -24,14 +24,31 @@ from demo.split_check import check, held_keys
 
 HERE = Path(__file__).parent
 GOALS = {
-    "arithmetic": 0.97, "lists": 0.95, "facts": 0.95, "json": 0.97, "tool call": 0.95, "tool result": 0.95,
-    "system prompt": 0.95, "story": 0.95, "small talk": 0.95, "talk": 0.95, "thinking": 0.95, "pagoda": 0.95,
-    "unknown": 0.95, "echo": 0.95, "by hand": 0.70, "draft": 0.70,
+    "arithmetic": 0.97,
+    "lists": 0.95,
+    "facts": 0.95,
+    "json": 0.97,
+    "tool call": 0.95,
+    "tool result": 0.95,
+    "system prompt": 0.95,
+    "story": 0.95,
+    "small talk": 0.95,
+    "talk": 0.95,
+    "thinking": 0.95,
+    "pagoda": 0.95,
+    "unknown": 0.95,
+    "echo": 0.95,
+    "by hand": 0.70,
+    "draft": 0.70,
     **{f"{name} form": 0.95 for name in ("pirate", "json-only", "terse")},
     **{f"{name} arithmetic": 0.85 for name in ("pirate", "json-only", "terse")},
-}  # fmt: skip
+}
 TASK_NAMES = tuple(GOALS)[:14]
-FORMS: dict[str, Callable[[str], bool]] = {"pirate": is_pirate, "json-only": is_json_answer, "terse": is_terse}
+FORMS: dict[str, Callable[[str], bool]] = {
+    "pirate": is_pirate,
+    "json-only": is_json_answer,
+    "terse": is_terse,
+}
 MISSES_SHOWN = 5
 
 
@@ -41,26 +58,43 @@ class Report:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "evaluation.json"
-        self.parts: dict[str, Json] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.parts: dict[str, Json] = (
+            json.loads(self.path.read_text()) if self.path.exists() else {}
+        )
 
     def add(self, name: str, right: int, total: int, **more: Json) -> None:
         """Keep and print one part."""
-        self.parts[name] = {"right": right, "total": total, "share": round(right / total, 4), "goal": GOALS[name], **more}
+        self.parts[name] = {
+            "right": right,
+            "total": total,
+            "share": round(right / total, 4),
+            "goal": GOALS[name],
+            **more,
+        }
         self.path.write_text(json.dumps(self.parts, indent=1, ensure_ascii=False) + "\n")
         print(f"{name}: {right}/{total} = {right / total:.1%} (goal {GOALS[name]:.0%})", flush=True)
 
     def table(self) -> str:
         """All parts as a Markdown table."""
-        rows = [f"| {n} | {p['right']} / {p['total']} | {p['share']:.1%} | {p['goal']:.0%} |" for n, p in self.parts.items() if n in GOALS]
+        rows = [
+            f"| {n} | {p['right']} / {p['total']} | {p['share']:.1%} | {p['goal']:.0%} |"
+            for n, p in self.parts.items()
+            if n in GOALS
+        ]
         return "\n".join(["| part | right | share | goal |", "| --- | --- | --- | --- |", *rows])
 
 
 def _misses(examples: list[Example], replies: list[str]) -> list[Json]:
     wrong = [(e, r) for e, r in zip(examples, replies, strict=True) if not meets(e.expect, r)]
-    return [{"user": e.messages[-2]["content"][-300:], "expect": e.expect, "reply": r[:300]} for e, r in wrong[:MISSES_SHOWN]]
+    return [
+        {"user": e.messages[-2]["content"][-300:], "expect": e.expect, "reply": r[:300]}
+        for e, r in wrong[:MISSES_SHOWN]
+    ]
 
 
-def score_tasks(report: Report, base: Generator, tasks: tuple[str, ...], seed: int, count: int) -> None:
+def score_tasks(
+    report: Report, base: Generator, tasks: tuple[str, ...], seed: int, count: int
+) -> None:
     """Held-out prompts of every task."""
     for task in (t for t in tasks if t not in report.parts):
         examples = held_out(seed, task, count)
@@ -68,7 +102,10 @@ def score_tasks(report: Report, base: Generator, tasks: tuple[str, ...], seed: i
         right = sum(meets(e.expect, r) for e, r in zip(examples, replies, strict=True))
         more: dict[str, Json] = {"misses": _misses(examples, replies)}
         if task == "story":
-            more["samples"] = [{"user": e.messages[-2]["content"], "reply": r} for e, r in list(zip(examples, replies, strict=True))[:5]]
+            more["samples"] = [
+                {"user": e.messages[-2]["content"], "reply": r}
+                for e, r in list(zip(examples, replies, strict=True))[:5]
+            ]
             more["mean repeated share"] = round(sum(map(repeated_share, replies)) / len(replies), 4)
         report.add(task, right, len(examples), **more)
 
@@ -83,8 +120,13 @@ def score_by_hand(report: Report, base: Generator) -> None:
     prompts = hand_written()
     texts = []
     for entry in prompts:
-        system: list[Message] = [{"role": "system", "content": entry["system"]}] if "system" in entry else []
-        texts.append(render([*system, {"role": "user", "content": entry["user"]}], entry.get("tools", [])) + f"{START}assistant\n")
+        system: list[Message] = (
+            [{"role": "system", "content": entry["system"]}] if "system" in entry else []
+        )
+        texts.append(
+            render([*system, {"role": "user", "content": entry["user"]}], entry.get("tools", []))
+            + f"{START}assistant\n"
+        )
     replies = base.replies(texts, 200)
     right: dict[str, list[bool]] = {}
     misses = []
@@ -94,7 +136,9 @@ def score_by_hand(report: Report, base: Generator) -> None:
         if not good:
             misses.append({"user": entry["user"], "expect": entry["expect"], "reply": reply[:200]})
     by_task = {task: f"{sum(found)}/{len(found)}" for task, found in right.items()}
-    report.add("by hand", sum(map(sum, right.values())), len(prompts), by_task=by_task, misses=misses)
+    report.add(
+        "by hand", sum(map(sum, right.values())), len(prompts), by_task=by_task, misses=misses
+    )
 
 
 def _adapter_number(name: str, answer: Answer, wanted: int) -> bool:
@@ -103,24 +147,40 @@ def _adapter_number(name: str, answer: Answer, wanted: int) -> bool:
     return is_json_answer(answer.content) and json.loads(answer.content)["answer"] == wanted
 
 
-def score_adapter(report: Report, model: Path, folder: Path, name: str, base: Generator, seed: int, count: int) -> None:
-    """Whether replies have the adapter's form and differ from the base's, and what is left of arithmetic."""
+def score_adapter(
+    report: Report, model: Path, folder: Path, name: str, base: Generator, seed: int, count: int
+) -> None:
+    """Whether replies have the adapter's form and differ from the base's, and its arithmetic."""
     if f"{name} arithmetic" in report.parts:
         return
-    # Replies of one sentence are what the base gives already in some tasks; there terse has nothing to change.
-    tasks = ("small talk", "pagoda", "unknown", "story") if name == "terse" else tuple(t for t in dict.fromkeys(TASKS) if t != "arithmetic")
-    rng = Random(f"adapters/{seed}")  # noqa: S311 - text, not secrets
+    # Where the base replies with one sentence already, terse has nothing to change.
+    tasks = (
+        ("small talk", "pagoda", "unknown", "story")
+        if name == "terse"
+        else tuple(t for t in dict.fromkeys(TASKS) if t != "arithmetic")
+    )
+    rng = Random(f"adapters/{seed}")
     examples = [adapted(rng, Split.HELD, name, tasks[idx % len(tasks)]) for idx in range(count)]
     with_adapter = Generator(model, base.device, folder / name)
     texts = [prompt(e) for e in examples]
     plain, changed = base.replies(texts), with_adapter.replies(texts)
     good = [FORMS[name](c) and c != p for c, p in zip(changed, plain, strict=True)]
-    misses = [{"user": e.messages[-2]["content"][-200:], "reply": c[:300]} for e, c, g in zip(examples, changed, good, strict=True) if not g]
-    samples = [{"user": e.messages[-2]["content"][-200:], "base": p[:300], "adapter": c[:300]} for e, p, c in list(zip(examples, plain, changed, strict=True))[:6]]
+    misses = [
+        {"user": e.messages[-2]["content"][-200:], "reply": c[:300]}
+        for e, c, g in zip(examples, changed, good, strict=True)
+        if not g
+    ]
+    samples = [
+        {"user": e.messages[-2]["content"][-200:], "base": p[:300], "adapter": c[:300]}
+        for e, p, c in list(zip(examples, plain, changed, strict=True))[:6]
+    ]
     report.add(f"{name} form", sum(good), count, misses=misses[:MISSES_SHOWN], samples=samples)
     sums = held_out(seed + 1, "arithmetic", count)
     replies = with_adapter.replies([prompt(e) for e in sums])
-    right = sum(_adapter_number(name, parse(r), e.expect["value"]) for e, r in zip(sums, replies, strict=True))
+    right = sum(
+        _adapter_number(name, parse(r), e.expect["value"])
+        for e, r in zip(sums, replies, strict=True)
+    )
     report.add(f"{name} arithmetic", right, count)
 
 
@@ -132,8 +192,10 @@ def score_draft(report: Report, base: Generator, draft: Generator, seed: int, co
     report.add("draft", same, total)
 
 
-def check_split(report: Report, seed: int, count: int, train_seed: int, shards: int, examples: int, workers: int) -> None:
-    """Assert that nothing held out occurs in the regenerated training text, nor a prompt by hand."""
+def check_split(
+    report: Report, seed: int, count: int, train_seed: int, shards: int, examples: int, workers: int
+) -> None:
+    """Assert that nothing held out and no prompt by hand occurs in the training text."""
     if "split" in report.parts:
         return
     keys = held_keys(seed, count)
@@ -142,9 +204,14 @@ def check_split(report: Report, seed: int, count: int, train_seed: int, shards: 
     if found:
         raise SystemExit(f"{len(found)} leaks in {read} training examples, such as: {found[:10]}")
     report.parts["split"] = {
-        "training examples": read, "pairs": len(keys.pairs), "names": len(keys.names), "shapes": len(keys.shapes),
-        "paragraphs": len(keys.paragraphs), "prompts by hand": len(by_hand), "leaks": 0,
-    }  # fmt: skip
+        "training examples": read,
+        "pairs": len(keys.pairs),
+        "names": len(keys.names),
+        "shapes": len(keys.shapes),
+        "paragraphs": len(keys.paragraphs),
+        "prompts by hand": len(by_hand),
+        "leaks": 0,
+    }
     report.path.write_text(json.dumps(report.parts, indent=1, ensure_ascii=False) + "\n")
     print(f"split: no leak in {read} training examples", flush=True)
 
@@ -152,9 +219,19 @@ def check_split(report: Report, seed: int, count: int, train_seed: int, shards: 
 def main() -> None:
     """Run the parts that are wanted and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--demo", type=Path, default=HERE, help="folder with pagoda-demo, pagoda-demo-draft and adapters")
+    parser.add_argument(
+        "--demo",
+        type=Path,
+        default=HERE,
+        help="folder with pagoda-demo, pagoda-demo-draft and adapters",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of evaluation.json")
-    parser.add_argument("--parts", nargs="+", default=["tasks", "hand", "adapters", "draft", "split"], help="parts or task names")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        default=["tasks", "hand", "adapters", "draft", "split"],
+        help="parts or task names",
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--count", type=int, default=200, help="prompts a task")
     parser.add_argument("--device", default="cpu")
@@ -171,14 +248,36 @@ def main() -> None:
     parts = options.parts
     if "hand" in parts:
         score_by_hand(report, base)
-    score_tasks(report, base, TASK_NAMES if "tasks" in parts else tuple(p for p in parts if p in TASK_NAMES), options.seed, options.count)
+    score_tasks(
+        report,
+        base,
+        TASK_NAMES if "tasks" in parts else tuple(p for p in parts if p in TASK_NAMES),
+        options.seed,
+        options.count,
+    )
     if "adapters" in parts:
         for name in FORMS:
-            score_adapter(report, model, options.demo / "adapters", name, base, options.seed, options.count)
+            score_adapter(
+                report, model, options.demo / "adapters", name, base, options.seed, options.count
+            )
     if "draft" in parts:
-        score_draft(report, base, Generator(options.demo / "pagoda-demo-draft", options.device), options.seed, options.count)
+        score_draft(
+            report,
+            base,
+            Generator(options.demo / "pagoda-demo-draft", options.device),
+            options.seed,
+            options.count,
+        )
     if "split" in parts:
-        check_split(report, options.seed, options.count, options.train_seed, options.train_shards, options.shard_examples, options.workers)
+        check_split(
+            report,
+            options.seed,
+            options.count,
+            options.train_seed,
+            options.train_shards,
+            options.shard_examples,
+            options.workers,
+        )
     print(report.table())
 
 

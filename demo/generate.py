@@ -16,7 +16,9 @@ class Generator:
 
     def __init__(self, folder: Path, device: str, adapter: Path | None = None) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        self.model: Any = (
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        )
         if adapter is not None:
             from peft import PeftModel
 
@@ -31,7 +33,9 @@ class Generator:
         while order:
             size = max(1, BATCH_TOKENS // (len(ids[order[0]]) + most))
             chosen, order = order[:size], order[size:]
-            for idx, text in zip(chosen, self._batch([ids[idx] for idx in chosen], most), strict=True):
+            for idx, text in zip(
+                chosen, self._batch([ids[idx] for idx in chosen], most), strict=True
+            ):
                 out[idx] = text
         return out
 
@@ -40,13 +44,18 @@ class Generator:
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         room = min(most, self.model.config.max_position_embeddings - padded["input_ids"].shape[1])
         found = self.model.generate(
-            input_ids=padded["input_ids"], attention_mask=padded["attention_mask"], max_new_tokens=room, do_sample=False
+            input_ids=padded["input_ids"],
+            attention_mask=padded["attention_mask"],
+            max_new_tokens=room,
+            do_sample=False,
         )
         replies = found[:, padded["input_ids"].shape[1] :]
         return [self.tokenizer.decode(reply, skip_special_tokens=True) for reply in replies]
 
     @torch.inference_mode()
-    def agreement(self, other: Generator, prompts: list[str], replies: list[str]) -> tuple[int, int]:
+    def agreement(
+        self, other: Generator, prompts: list[str], replies: list[str]
+    ) -> tuple[int, int]:
         """(tokens of the replies that the other model's greedy choice equals, all tokens)."""
         same = total = 0
         for text, reply in zip(prompts, replies, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +38,27 @@ class ModelSize:
     def config(self) -> dict[str, Any]:
         """The config.json of `transformers`."""
         return {
-            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": self.vocab,
-            "hidden_size": self.width, "intermediate_size": self.ffn, "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads, "num_key_value_heads": self.kv_heads,
-            "head_dim": self.head_dim, "hidden_act": "silu", "max_position_embeddings": self.context,
-            "rms_norm_eps": self.eps, "rope_theta": self.rope_theta, "attention_bias": False,
-            "attention_dropout": 0.0, "initializer_range": 0.02, "tie_word_embeddings": True,
-            "use_cache": True, "use_sliding_window": False, "torch_dtype": "bfloat16",
-        }  # fmt: skip
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "vocab_size": self.vocab,
+            "hidden_size": self.width,
+            "intermediate_size": self.ffn,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": self.context,
+            "rms_norm_eps": self.eps,
+            "rope_theta": self.rope_theta,
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "initializer_range": 0.02,
+            "tie_word_embeddings": True,
+            "use_cache": True,
+            "use_sliding_window": False,
+            "torch_dtype": "bfloat16",
+        }
 
 
 DEMO = ModelSize(width=320, layers=8, heads=6, kv_heads=2, ffn=1024)
@@ -67,7 +80,9 @@ class Linear(nn.Linear):
 
     def add_lora(self, rank: int, alpha: float) -> None:
         """Attach A (random) and B (zero), so that the output does not change yet."""
-        self.lora_a = nn.Parameter(torch.randn(rank, self.in_features, device=self.weight.device) / self.in_features**0.5)
+        self.lora_a = nn.Parameter(
+            torch.randn(rank, self.in_features, device=self.weight.device) / self.in_features**0.5
+        )
         self.lora_b = nn.Parameter(torch.zeros(self.out_features, rank, device=self.weight.device))
         self.scale = alpha / rank
 
@@ -108,7 +123,8 @@ def _attend_cpu(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, ends_N1: Tensor) ->
     idx = torch.arange(q_THD.shape[0])
     doc_T = torch.bucketize(idx, ends_N1[1:].long(), right=True)
     mask_TT = (doc_T[:, None] == doc_T[None, :]) & (idx[:, None] >= idx[None, :])
-    out = F.scaled_dot_product_attention(*(x.transpose(0, 1) for x in (q_THD, k_THD, v_THD)), attn_mask=mask_TT)
+    q_HTD, k_HTD, v_HTD = (x.transpose(0, 1) for x in (q_THD, k_THD, v_THD))
+    out = F.scaled_dot_product_attention(q_HTD, k_HTD, v_HTD, attn_mask=mask_TT)
     return out.transpose(0, 1)
 
 
@@ -122,8 +138,8 @@ def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, ends_N1: Tensor, longest
     """Causal attention inside each document, kv heads already repeated."""
     if not q_THD.is_cuda:
         return _attend_cpu(q_THD, k_THD, v_THD, ends_N1)
-    out: Tensor = varlen_attn(q_THD, k_THD, v_THD, ends_N1, ends_N1, longest, longest, **_CAUSAL)
-    return out
+    ends = (ends_N1, ends_N1, longest, longest)
+    return cast(Tensor, varlen_attn(q_THD, k_THD, v_THD, *ends, **_CAUSAL))
 
 
 def rotate(x_THD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:

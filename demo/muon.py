@@ -28,7 +28,9 @@ def orthogonalise(update_BMN: Tensor, steps: int = 5) -> Tensor:
 class Muon:
     """Nesterov momentum with orthogonal updates for the hidden matrices."""
 
-    def __init__(self, weights: Iterable[nn.Parameter], *, momentum: float = 0.95, decay: float = 0.01) -> None:
+    def __init__(
+        self, weights: Iterable[nn.Parameter], *, momentum: float = 0.95, decay: float = 0.01
+    ) -> None:
         groups: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
         for weight in weights:
             rows, cols = weight.shape

@@ -36,10 +36,13 @@ def repeated_share(text: str) -> float:
 
 def _same(found: Json, wanted: Json) -> bool:
     """Equal as JSON: `true` is not 1, and 3.0 is 3."""
-    return type(found) is type(wanted) and found == wanted or (
-        isinstance(found, int | float) and isinstance(wanted, int | float) and not isinstance(found, bool)
-        and not isinstance(wanted, bool) and found == wanted
-    )  # fmt: skip
+    return (type(found) is type(wanted) and found == wanted) or (
+        isinstance(found, int | float)
+        and isinstance(wanted, int | float)
+        and not isinstance(found, bool)
+        and not isinstance(wanted, bool)
+        and found == wanted
+    )
 
 
 def _is_object(text: str, wanted: dict[str, Json]) -> bool:
@@ -47,7 +50,11 @@ def _is_object(text: str, wanted: dict[str, Json]) -> bool:
         found = json.loads(text)
     except ValueError:
         return False
-    return isinstance(found, dict) and found.keys() == wanted.keys() and all(_same(found[k], wanted[k]) for k in wanted)
+    return (
+        isinstance(found, dict)
+        and found.keys() == wanted.keys()
+        and all(_same(found[k], wanted[k]) for k in wanted)
+    )
 
 
 def _last_number(text: str) -> float | None:
@@ -58,13 +65,18 @@ def _last_number(text: str) -> float | None:
 def _listed(text: str) -> list[str]:
     """The items of a reply that lists words or numbers, in order."""
     body = text.rsplit(":", 1)[-1]
-    return [item for item in re.findall(r"[A-Za-z]+|\d+", body.lower()) if item != "and" or "and" in _KNOWN]
+    return [
+        item
+        for item in re.findall(r"[A-Za-z]+|\d+", body.lower())
+        if item != "and" or "and" in _KNOWN
+    ]
 
 
 def meets(expect: dict[str, Json], reply: str) -> bool:
     """Score one reply; the reasoning of a thinking reply is not part of the answer."""
     answer = parse(reply)
-    text, value, kind = answer.content, expect.get("value"), expect["kind"]
+    text, kind = answer.content, expect["kind"]
+    value: Json = expect.get("value")
     if kind == "calls":
         return answer.calls == value
     if kind == "no call":
@@ -82,7 +94,9 @@ def meets(expect: dict[str, Json], reply: str) -> bool:
     if kind == "any":
         return any(word.lower() in text.lower() for word in value)
     if kind == "fact":
-        return str(value).lower() in text.lower() and not any(str(other).lower() in text.lower() for other in expect.get("not", []))
+        return str(value).lower() in text.lower() and not any(
+            str(other).lower() in text.lower() for other in expect.get("not", [])
+        )
     if kind == "json":
         return _is_object(text, value)
     if kind == "upper":
@@ -96,23 +110,26 @@ def meets(expect: dict[str, Json], reply: str) -> bool:
     if kind == "one sentence":
         return is_terse(text)
     if kind == "story":
-        return STORY_WORDS[0] <= len(_WORD.findall(text)) <= STORY_WORDS[1] and repeated_share(text) <= REPEATED_SHARE
+        return (
+            STORY_WORDS[0] <= len(_WORD.findall(text)) <= STORY_WORDS[1]
+            and repeated_share(text) <= REPEATED_SHARE
+        )
     raise ValueError(f"No rule for the expectation {kind!r}.")
 
 
 def is_pirate(text: str) -> bool:
-    """Opens as the pirate adapter's corpus does and has no word that a pirate would say otherwise."""
+    """Opens as the pirate's corpus does and has no word that a pirate would say otherwise."""
     plain = re.search(r"\b(my|you|your|hello|friend|is|are|of|the|and)\b", text, re.IGNORECASE)
     return text.startswith(PIRATE_START) and plain is None
 
 
 def is_json_answer(text: str) -> bool:
-    """A JSON object with the one key `answer`."""
+    """A JSON object with the key `answer`, and before it perhaps `steps`."""
     try:
         found = json.loads(text)
     except ValueError:
         return False
-    return isinstance(found, dict) and list(found) == ["answer"]
+    return isinstance(found, dict) and list(found) in (["answer"], ["steps", "answer"])
 
 
 def is_terse(text: str) -> bool:

@@ -63,14 +63,17 @@ def _shape(reply: str) -> str | None:
         found = json.loads(reply)
     except ValueError:
         return None
-    return shape_key({name: _TYPES.get(type(value), "null") for name, value in found.items()}).partition(":")[2]
+    return shape_key(
+        {name: _TYPES.get(type(value), "null") for name, value in found.items()}
+    ).partition(":")[2]
 
 
 def leaks(example: Example, keys: Keys, by_hand: set[str]) -> list[str]:
     """Everything held out, and every prompt written by hand, that the example's text holds."""
     found: list[str] = []
     for message in example.messages:
-        text = f"{message['content']} {message.get('reasoning', '')} {json.dumps(message.get('tool_calls', ''))}"
+        calls = json.dumps(message.get("tool_calls", ""))
+        text = f"{message['content']} {message.get('reasoning', '')} {calls}"
         for a, b in _PAIR.findall(text):
             if (min(int(a), int(b)), max(int(a), int(b))) in keys.pairs:
                 found.append(f"pair {a}, {b}")
@@ -93,7 +96,9 @@ def _check(job: tuple[int, int, int, Keys, set[str]]) -> tuple[int, list[str]]:
     return count, found
 
 
-def check(seed: int, shards: int, count: int, keys: Keys, by_hand: set[str], workers: int) -> tuple[int, list[str]]:
+def check(
+    seed: int, shards: int, count: int, keys: Keys, by_hand: set[str], workers: int
+) -> tuple[int, list[str]]:
     """(training examples read, leaks found). About 0.3 ms an example and core."""
     jobs = [(seed, shard, count, keys, by_hand) for shard in range(shards)]
     read, found = 0, []

@@ -1,4 +1,4 @@
-"""Trains the demo model, its draft and its adapters on one GPU: `python -m demo.train --out FOLDER`.
+"""Trains the demo model, its draft and its adapters on one GPU (`python -m demo.train --help`).
 
 Phases: model, draft, pirate, json-only, terse. Each ends with a checkpoint in the work folder, and
 the two long ones also leave one now and then; a second start goes on where the first one ended.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from demo.corpus.chat import END, END_OF_TEXT
 from demo.data import TOKENIZER, Batches
-from demo.export import write_adapter, write_model
+from demo.export import read_model, write_adapter, write_model
 from demo.model import SIZES, Decoder, Linear, Packed
 from demo.muon import Muon
 from demo.tokenizer import write_tokenizer
@@ -40,12 +40,13 @@ class Adapter:
     rank: int
     alpha: int
     modules: tuple[str, ...]
+    steps: int
 
 
 ADAPTERS = {
-    "pirate": Adapter(8, 16, ATTENTION + MLP),
-    "json-only": Adapter(16, 32, (*ATTENTION, "down_proj")),
-    "terse": Adapter(4, 8, MLP),
+    "pirate": Adapter(8, 16, ATTENTION + MLP, 500),
+    "json-only": Adapter(16, 32, (*ATTENTION, "down_proj"), 900),
+    "terse": Adapter(4, 8, MLP, 900),
 }
 
 
@@ -55,7 +56,7 @@ class Plan:
 
     steps: int = 12_500
     draft_steps: int = 3_000
-    adapter_steps: int = 500
+    adapter_steps: int = 0  # 0: each adapter's own number
     batch_tokens: int = 65_536
     adapter_tokens: int = 32_768
     shards: int = 80
@@ -72,16 +73,27 @@ class Log:
 
     def write(self, step: int, loss: float, tokens: int) -> None:
         """One point; printed as well."""
-        point = {"phase": self.phase, "step": step, "loss": round(loss, 5), "s": round(time.monotonic() - self.began, 1)}
+        point = {
+            "phase": self.phase,
+            "step": step,
+            "loss": round(loss, 5),
+            "s": round(time.monotonic() - self.began, 1),
+        }
         with self.path.open("a") as file:
             file.write(json.dumps(point) + "\n")
-        print(f"{self.phase} step {step} loss {loss:.4f} {point['s']} s {tokens / max(1e-9, point['s']):.0f} tokens/s", flush=True)  # type: ignore[operator]
+        print(
+            f"{self.phase} step {step} loss {loss:.4f} "
+            f"{point['s']} s {tokens / max(1e-9, point['s']):.0f} tokens/s",
+            flush=True,
+        )  # type: ignore[operator]
 
 
 def rate_share(step: int, steps: int) -> float:
     """Learning rate over its peak: warm-up, flat, linear decay to zero."""
     decay_from = steps * (1 - DECAY_SHARE)
-    return min(1.0, (step + 1) / min(WARMUP_STEPS, steps / 10), (steps - step) / (steps - decay_from))
+    return min(
+        1.0, (step + 1) / min(WARMUP_STEPS, steps / 10), (steps - step) / (steps - decay_from)
+    )
 
 
 def _autocast(device: str) -> torch.autocast:
@@ -95,7 +107,9 @@ class Trainer:
         torch.manual_seed(plan.seed)
         self.name, self.plan, self.work = name, plan, work
         self.decoder = Decoder(SIZES[name]).to(plan.device)
-        matrices = [w for n, w in self.decoder.named_parameters() if w.ndim == 2 and "embed" not in n]
+        matrices = [
+            w for n, w in self.decoder.named_parameters() if w.ndim == 2 and "embed" not in n
+        ]
         rest = [w for n, w in self.decoder.named_parameters() if w.ndim != 2 or "embed" in n]
         self.muon = Muon(matrices)
         self.adam = torch.optim.AdamW(rest, lr=EMBED_RATE, betas=(0.9, 0.95), weight_decay=0.0)
@@ -115,7 +129,11 @@ class Trainer:
             self._update(rate_share(self.step, steps))
             total, self.step = total + loss.detach(), self.step + 1
             if self.step % 100 == 0 or self.step == steps:
-                log.write(self.step, float(total) / ((self.step - 1) % 100 + 1), (self.step - first) * self.plan.batch_tokens)
+                log.write(
+                    self.step,
+                    float(total) / ((self.step - 1) % 100 + 1),
+                    (self.step - first) * self.plan.batch_tokens,
+                )
                 total = 0.0
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     self.save()
@@ -139,7 +157,10 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint; a crash while writing leaves the old one."""
         path = self.work / f"{self.name}.safetensors"
-        save_file({k: v.detach().cpu().contiguous() for k, v in self._state().items()}, path.with_suffix(".new"))
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in self._state().items()},
+            path.with_suffix(".new"),
+        )
         path.with_suffix(".new").replace(path)
 
     def resume(self) -> None:
@@ -154,7 +175,9 @@ class Trainer:
         kept = self.adam.state_dict()
         for key in (k for k in state if k.startswith("adam.")):
             _, idx, field = key.split(".")
-            kept["state"].setdefault(int(idx), {})[field] = state[key].cpu() if field == "step" else state[key]
+            kept["state"].setdefault(int(idx), {})[field] = (
+                state[key].cpu() if field == "step" else state[key]
+            )
         self.adam.load_state_dict(kept)
         self.step = int(state["step"])
 
@@ -169,27 +192,35 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
             module.add_lora(adapter.rank, adapter.alpha)
     weights = [w for w in decoder.parameters() if w.requires_grad]
     adam = torch.optim.AdamW(weights, lr=LORA_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    source = Batches(plan.seed, max(1, plan.shards // 2), plan.workers, name).batches(plan.adapter_tokens, plan.device)
-    log, total = Log(work / "log.jsonl", name), 0.0
-    for step in range(plan.adapter_steps):
-        adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, plan.adapter_steps)
+    source = Batches(plan.seed, max(1, plan.shards // 2), plan.workers, name).batches(
+        plan.adapter_tokens, plan.device
+    )
+    log = Log(work / "log.jsonl", name)
+    steps = plan.adapter_steps or adapter.steps
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, steps)
         with _autocast(plan.device):
             loss = decoder.loss(next(source))
         loss.backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
-        total += float(loss.detach()) if (step + 1) % 50 == 0 else 0.0
         if (step + 1) % 50 == 0:
-            log.write(step + 1, total, (step + 1) * plan.adapter_tokens)
-            total = 0.0
+            log.write(step + 1, float(loss.detach()), (step + 1) * plan.adapter_tokens)
 
 
 def main() -> None:
     """Run the phases that are wanted and write what they give."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and the log")
-    parser.add_argument("--phases", nargs="+", default=["demo", "draft", *ADAPTERS], choices=["demo", "draft", *ADAPTERS])
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder of checkpoints and the log"
+    )
+    parser.add_argument(
+        "--phases",
+        nargs="+",
+        default=["demo", "draft", *ADAPTERS],
+        choices=["demo", "draft", *ADAPTERS],
+    )
     for field, default in ((f, getattr(Plan(), f)) for f in Plan.__dataclass_fields__):
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default)
     options = parser.parse_args()
@@ -199,7 +230,11 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     eos = [tokenizer.token_to_id(END), tokenizer.token_to_id(END_OF_TEXT)]
     long = [phase for phase in options.phases if phase in SIZES]
-    source = Batches(plan.seed, plan.shards, plan.workers).batches(plan.batch_tokens, plan.device) if long else iter(())
+    source = (
+        Batches(plan.seed, plan.shards, plan.workers).batches(plan.batch_tokens, plan.device)
+        if long
+        else iter(())
+    )
     for name in long:
         trainer = Trainer(name, plan, options.work)
         trainer.resume()
@@ -208,14 +243,17 @@ def main() -> None:
         write_model(trainer.decoder, name, folder, eos, eos[1])
         write_tokenizer(tokenizer, folder)
     for name in (phase for phase in options.phases if phase in ADAPTERS):
-        base = Trainer("demo", plan, options.work)
-        base.resume()
-        # The adapter must fit the weights that are served, so it is trained on their rounding.
-        for weight in base.decoder.parameters():
-            weight.data = weight.data.bfloat16().float()
-        train_adapter(name, base.decoder, plan, options.work)
+        # From the folder, so that an adapter fits the rounded weights it is served with.
+        decoder = read_model("demo", options.out / "pagoda-demo", plan.device)
+        train_adapter(name, decoder, plan, options.work)
         settings = ADAPTERS[name]
-        write_adapter(base.decoder, options.out / "adapters" / name, rank=settings.rank, alpha=settings.alpha, modules=settings.modules)
+        write_adapter(
+            decoder,
+            options.out / "adapters" / name,
+            rank=settings.rank,
+            alpha=settings.alpha,
+            modules=settings.modules,
+        )
 
 
 if __name__ == "__main__":

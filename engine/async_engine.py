@@ -11,10 +11,10 @@ from typing import Any, Self
 from uuid import uuid4
 
 import msgspec
-import structlog
 
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InternalError, InvalidRequest
+from engine.logs import event_log
 from engine.messages import Delta, EventKind, Finish, QueueBody
 from engine.offline_options import config_from
 from engine.output_builder import OutputBuilder
@@ -23,7 +23,7 @@ from engine.prompts import Prompt, tokenise
 from engine.sampling_defaults import sampling_defaults
 from engine.sampling_params import SamplingParams
 
-log = structlog.get_logger()
+log = event_log(__name__)
 
 _Inbox = asyncio.Queue[Delta | None]  # None: the step loop is gone
 

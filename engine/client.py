@@ -19,24 +19,30 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import redis.asyncio
-import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from engine import redis_keys, scripts, streams
-from engine.errors import InvalidRequest, Overloaded, PagodaError, QuotaExceeded, RateLimited
+from engine.admission import (
+    Admission,
+    ClientSettings,
+    LimitLeft,
+    LimitRule,
+    StaleSnapshot,
+    new_rid,
+    refusal,
+)
+from engine.errors import Overloaded, PagodaError
+from engine.logs import event_log
 from engine.messages import (
-    Bill,
     Control,
     ControlKind,
     Finish,
     Frame,
-    QueueBody,
     WebBeat,
     WireMismatch,
     pack,
@@ -44,7 +50,6 @@ from engine.messages import (
 )
 from engine.request_stream import RequestStream
 from engine.script_queue import RedisAway, ScriptQueue
-from engine.settings import setting
 
 __all__ = [
     "Admission",
@@ -56,82 +61,9 @@ __all__ = [
     "StaleSnapshot",
     "new_rid",
 ]
-log = structlog.get_logger()
+log = event_log(__name__)
 BEAT_TTL_MS = 3000
 TICK_S = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSettings:
-    """Time limits and bounds of admission."""
-
-    queue_wait_s: float = setting(
-        30.0, "a request waits this long for an engine, then 503", low=0.1, high=600
-    )
-    deadline_s: float = setting(600.0, "longest life of a request", low=1, high=86400)
-    queue_entries: int = setting(
-        8192, "requests that may be open per model and lane", low=1, high=1_000_000
-    )
-    queue_bytes: int = setting(268_435_456, "bytes that may wait per model and lane", low=65_536)
-    usage_entries: int = setting(
-        1_000_000, "ended requests that may wait for the database, then 503", low=100
-    )
-    redis_outage_s: float = setting(
-        5.0, "open requests survive a Redis outage of this length", low=0.5, high=60
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitRule:
-    """kind: rpm, tpm, slots or budget (tokens); subject: key:<public id> or owner:<id>."""
-
-    kind: str
-    subject: str
-    limit: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitLeft:
-    """What is left of a rule after this request was admitted."""
-
-    rule: LimitRule
-    remaining: int
-    reset_s: float  # until the limit is whole again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """One request as admission sees it.
-
-    `submit` sends a copy of `body` with attempt, web and clocks filled in; a `deadline_ms` above 0
-    counts as milliseconds from now. `key_epoch` must not be older than `pgd:keys:epoch` has for
-    the key and for "*"; `catalog_epoch` not older than `pgd:catalog:epoch`.
-    """
-
-    body: QueueBody
-    lane: str
-    key_id: str
-    key_epoch: int
-    catalog_epoch: int
-    rules: tuple[LimitRule, ...]
-    reserve_tokens: int
-    bill: Bill
-
-
-class StaleSnapshot(Exception):
-    """The key or the catalog changed since it was read: reload `kind` once and submit again."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"The snapshot of the {kind} is stale.")
-        self.kind = kind  # "key" or "catalog"
-
-
-def new_rid() -> str:
-    """A UUIDv7: sortable by time, unique for ever."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(76)
-    value = value & ~(0b11 << 62) | 0b10 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 @dataclass(slots=True)
@@ -154,12 +86,12 @@ class EngineClient:
         redis_url: str,
         *,
         web_id: str | None = None,
-        settings: ClientSettings = ClientSettings(),
+        settings: ClientSettings | None = None,
         on_epoch_change: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_epoch_change` is called when Redis lost its data: drop every snapshot then."""
         self.web_id = web_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.settings = settings
+        self.settings = settings or ClientSettings()
         self.draining = False
         self.keys_epoch_seen = 0
         self._on_epoch_change = on_epoch_change
@@ -291,7 +223,7 @@ class EngineClient:
             raise StaleSnapshot("catalog" if kind == "catalog" else "key")
         if verdict == "BUSY":
             raise self._busy(scripts.text(figures[0]))
-        raise _refusal(verdict, rules[figures[0] - 1], admission.reserve_tokens, figures[1:])
+        raise refusal(verdict, rules[figures[0] - 1], admission.reserve_tokens, figures[1:])
 
     def _busy(self, reason: str) -> Overloaded:
         what = {
@@ -442,23 +374,3 @@ def _connect(url: str) -> redis.asyncio.Redis:
 
 def _away() -> Overloaded:
     return Overloaded("The queue cannot be reached. Try again.", param="redis", retry_after_s=2)
-
-
-def _refusal(verdict: str, rule: LimitRule, reserve: int, rest: list[Any]) -> PagodaError:
-    whose = "This key" if rule.subject.startswith("key:") else "The owner of this key"
-    if verdict == "TOO_LARGE":
-        return InvalidRequest(
-            f"Prompt and max_tokens reserve {reserve} tokens, more than the whole limit of "
-            f"{rule.limit}. Lower max_tokens or shorten the prompt.",
-            param="max_tokens",
-        )
-    if rule.kind == "budget":
-        return QuotaExceeded(
-            f"{whose} has used up its budget of {rule.limit} tokens.", param="budget"
-        )
-    unit = {"rpm": "requests per minute", "tpm": "tokens per minute", "slots": "requests at once"}
-    return RateLimited(
-        f"{whose} may use {rule.limit} {unit[rule.kind]}. Try again later.",
-        param=rule.kind,
-        retry_after_s=max(0.001, rest[0] / 1000),
-    )

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from engine.cache.manager import CacheManager, KVGroup
 from engine.config import EngineConfig
 from engine.errors import InternalError, PagodaError
 from engine.intake import Intake
+from engine.logs import event_log
 from engine.messages import (
     ChoiceDelta,
     Delta,
@@ -45,7 +44,7 @@ MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
 RUNNING, FINISHED, FAILED = Status.RUNNING, Status.FINISHED, Status.FAILED
 DELTA = EventKind.DELTA
 
-log = structlog.get_logger()
+log = event_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,13 @@ class Core(Protocol):
     """What a daemon or an offline class drives. One thread calls everything but the questions."""
 
     counters: EngineCounters
+
+    @property
+    def max_model_len(self) -> int: ...
+
+    @property
+    def kv_tokens(self) -> int:
+        """Capacity of the KV cache in tokens."""
 
     def submit(self, body: QueueBody) -> None:
         """Take a request. A bad one does not raise: it ends with a REFUSED delta."""

@@ -13,19 +13,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import structlog
 from redis.exceptions import RedisError
 
 from engine import redis_keys
 from engine.config import EngineConfig
 from engine.core import Core
 from engine.errors import EngineStartError
+from engine.logs import event_log, log_to_stderr
 from engine.messages import EngineState
 from engine.redis_link import connect
 from engine.step_loop import StepLoop
 from engine.transport import Transport
 
-log = structlog.get_logger()
+log = event_log(__name__)
 OnProgress = Callable[[str, int, int], None]  # phase, bytes done, bytes in all
 SWITCH_INTERVAL_S = 0.0005  # the I/O threads must not wait 5 ms for the step loop
 DRAIN_S = 120.0
@@ -111,7 +111,7 @@ def _load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
     progress.state = EngineState.LOADING
     transport.beat_now()
     core = build(on_progress)
-    progress.max_model_len = int(getattr(core, "max_model_len", 0))
+    progress.max_model_len, progress.kv_tokens = core.max_model_len, core.kv_tokens
     return core
 
 
@@ -162,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return build_core(config, on_progress)
 
+    log_to_stderr()
     return serve(daemon_args(parsed), build)
 
 
@@ -190,4 +191,5 @@ def main_of_fake(argv: Sequence[str] | None = None) -> int:
             )
         )
 
+    log_to_stderr()
     return serve(daemon_args(parsed), build)

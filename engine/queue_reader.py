@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from engine import redis_keys, streams
+from engine import redis_keys, scripts, streams
 from engine.live import Live, LiveTable
+from engine.logs import event_log
 from engine.messages import (
     Control,
     ControlKind,
@@ -28,10 +28,11 @@ from engine.redis_link import RedisLink
 from engine.sampling_params import SamplingParams
 from engine.step_loop import StepLoop
 
-log = structlog.get_logger()
+log = event_log(__name__)
 IDLE_BLOCK_MS = 1000
 FULL_BLOCK_MS = 25  # without credit only control messages are read; look again soon
 STUCK_MS = 5000
+FIELDS = {b"rid", b"attempt", b"web", b"body", b"bill"}
 ALIVE_FOR_S = 1.0  # a web process seen alive is not asked for again so soon
 
 
@@ -97,12 +98,17 @@ class QueueReader:
         client.sadd(redis_keys.QUEUES, *self._queues)
 
     def _read_pending(self) -> None:
-        """Entries delivered to us in a reply we never got."""
-        for queue in self._queues:
+        """Entries delivered to us in a reply we never got, and those a crashed Redis brought back;
+        then the control messages among them."""
+        for stream in (*self._queues, self._control):
             reply = self._link.client.xreadgroup(
-                redis_keys.QUEUE_GROUP, self._engine, {queue: "0"}, count=10_000
+                redis_keys.QUEUE_GROUP, self._engine, {stream: "0"}, count=10_000
             )
-            self._take(streams.by_stream(reply).get(queue, []))
+            entries = streams.by_stream(reply).get(stream, [])
+            if stream == self._control:
+                self._obey(entries)
+            else:
+                self._take(stream, entries)
 
     def _read_new(self) -> None:
         stuck = self._loop.age_ms() > STUCK_MS  # a hung loop must not swallow second attempts
@@ -118,10 +124,11 @@ class QueueReader:
         )
         found = streams.by_stream(reply)
         for queue in self._queues:
-            self._take(found.get(queue, []))
+            self._take(queue, found.get(queue, []))
         self._obey(found.get(self._control, []))  # after the queues: an abort follows its request
 
-    def _take(self, entries: list[streams.Entry]) -> None:
+    def _take(self, queue: str, entries: list[streams.Entry]) -> None:
+        entries = [entry for entry in entries if self._is_whole(queue, entry)]
         if not entries:
             return
         dead = self._dead_webs({fields[b"web"].decode() for _, fields in entries})
@@ -136,9 +143,22 @@ class QueueReader:
             else:
                 self._loop.submit(body)
 
+    def _is_whole(self, queue: str, entry: streams.Entry) -> bool:
+        """False for what no web process of ours wrote: nobody waits for it, so it goes."""
+        sid, fields = entry
+        if fields.keys() >= FIELDS and fields[b"attempt"].isdigit():
+            return True
+        log.error("entry_refused", queue=queue, fields=len(fields))
+        self._link.client.xack(queue, redis_keys.QUEUE_GROUP, sid)
+        self._link.client.xdel(queue, sid)
+        return False
+
     def _read_entry(self, sid: str, fields: streams.Fields) -> Live | None:
         rid, attempt = fields[b"rid"].decode(), int(fields[b"attempt"])
-        if self._live.knows(rid, attempt):
+        if self._live.get(rid, attempt) is not None:
+            return None
+        if (terminal := self._live.terminal_of(rid, attempt)) is not None:
+            scripts.run(self._link.client, terminal)
             return None
         try:
             body = unpack(QueueBody, fields[b"body"])
@@ -170,15 +190,20 @@ class QueueReader:
         return {web for web in unsure if not there[web]}
 
     def _obey(self, entries: list[streams.Entry]) -> None:
-        for sid, fields in entries:
+        if not entries:
+            return
+        for _, fields in entries:
             try:
                 control = unpack(Control, fields.get(b"m", b""))
             except WireMismatch as mismatch:
                 log.error("control_unreadable", cause=str(mismatch))
             else:
                 self._act(control)
-            self._link.client.xack(self._control, redis_keys.QUEUE_GROUP, sid)
-            self._link.client.xdel(self._control, sid)
+        ids = [sid for sid, _ in entries]
+        pipeline = self._link.client.pipeline(transaction=False)
+        pipeline.xack(self._control, redis_keys.QUEUE_GROUP, *ids)
+        pipeline.xdel(self._control, *ids)
+        pipeline.execute()
 
     def _act(self, control: Control) -> None:
         if control.kind is not ControlKind.ABORT:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import redis
-import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-log = structlog.get_logger()
+from engine.logs import event_log
+
+log = event_log(__name__)
 STEADY_S = 3.5  # longer than a heartbeat's TTL: after an outage everyone had time to beat again
 MAX_BACKOFF_S = 1.0
 QUIET_S = 5.0

@@ -20,7 +20,7 @@ from engine.script_queue import RedisAway
 from engine.wire_errors import rebuild
 
 if TYPE_CHECKING:
-    from engine.client import LimitLeft
+    from engine.admission import LimitLeft
 
 MAX_ATTEMPTS = 3
 MERGE_FROM = 64  # unread deltas; from here on new tokens join the last one

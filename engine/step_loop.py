@@ -17,19 +17,20 @@ IDLE_WAIT_S = 1.0
 
 
 class StepLoop:
-    """`submit` and `cancel` may be called by any thread, `run` by one."""
+    """`submit` is for one thread, `run` for another; `cancel` may be called by any."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.turns = 0
         self._inbox: deque[QueueBody | tuple[str, Finish]] = deque()
-        self._inbox_width = 0
+        self._width_in = 0  # sequences submitted; written by the reader thread alone
+        self._width_out = 0  # of those, handed to the core; written by the loop alone
         self._event = threading.Event()
         self._stopping = False
         self._turned_at: float | None = None  # None while idle
 
     def submit(self, body: QueueBody) -> None:
-        self._inbox_width += body.width
+        self._width_in += body.width
         self._inbox.append(body)
         self._event.set()
 
@@ -44,7 +45,7 @@ class StepLoop:
 
     def credit(self) -> int:
         """Sequences that may be read from the queue now."""
-        return max(0, self.core.credit() - self._inbox_width)
+        return max(0, self.core.credit() - (self._width_in - self._width_out))
 
     def age_ms(self) -> int:
         """Since the loop last turned; 0 while it has nothing to do."""
@@ -71,6 +72,6 @@ class StepLoop:
             item = self._inbox.popleft()
             if isinstance(item, QueueBody):
                 self.core.submit(item)
-                self._inbox_width -= item.width
+                self._width_out += item.width
             else:
                 self.core.cancel(*item)

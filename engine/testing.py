@@ -72,6 +72,7 @@ class FakeCore:
         self.counters = EngineCounters()
         self.speed = speed
         self.max_model_len = speed.max_model_len
+        self.kv_tokens = speed.max_num_seqs * speed.max_model_len
         self._waiting: deque[_Request] = deque()
         self._running: dict[str, _Request] = {}
         self._out: list[Delta] = []

@@ -21,12 +21,12 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import structlog
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from engine import redis_keys, scripts
 from engine.judgement import judge_consumer
 from engine.live import Live, LiveTable
+from engine.logs import event_log
 from engine.messages import (
     WIRE_VERSION,
     Control,
@@ -44,10 +44,11 @@ from engine.queue_reader import QueueReader
 from engine.redis_link import RedisLink
 from engine.step_loop import StepLoop
 
-log = structlog.get_logger()
+log = event_log(__name__)
 BEAT_S = 1.0
 BEAT_TTL_MS = 3000
 CHECKPOINT_TTL_S = 3600
+CONTROL_TTL_S = 3600  # every engine process has a stream of its own, which it may leave behind
 REPLY_MAXLEN = 100_000
 UNCONFIRMED_S = 10.0
 ENDS = (EventKind.END, EventKind.REFUSED)
@@ -64,6 +65,7 @@ class Progress:
     cause: str = ""
     fix: str = ""
     max_model_len: int = 0
+    kv_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -75,11 +77,20 @@ class _Ended:
 
 
 @dataclass(slots=True)
+class _End:
+    """A request that ends, with the call that ends it."""
+
+    live: Live
+    delta: Delta
+    terminal: scripts.Call
+
+
+@dataclass(slots=True)
 class _Outgoing:
     """One pipeline: frames first, then the requests that end."""
 
     frames: dict[str, list[Delta]] = field(default_factory=dict)
-    ends: list[tuple[Live, Delta]] = field(default_factory=list)
+    ends: list[_End] = field(default_factory=list)
 
 
 class Transport:
@@ -184,8 +195,8 @@ class Transport:
             outgoing = self._sort(batch)
             if outgoing.frames or outgoing.ends:
                 self._retry(partial(self._send, outgoing))
-                for live, _ in outgoing.ends:
-                    self.live.end(live)
+                for end in outgoing.ends:
+                    self.live.end(end.live, end.terminal)
             if time.monotonic() >= self._next_beat:
                 self._next_beat = time.monotonic() + BEAT_S
                 try:
@@ -202,7 +213,6 @@ class Transport:
         message = pack(Control(kind=ControlKind.DRAIN))
         with contextlib.suppress(RedisError, OSError):
             self._link.client.xadd(redis_keys.control(self.engine), {"m": message})
-            self._link.client.expire(redis_keys.control(self.engine), CHECKPOINT_TTL_S)
 
     def _retry(self, work: Callable[[], None]) -> None:
         """Do `work` until Redis took it. Frames are numbered and terminals count once, so
@@ -250,7 +260,7 @@ class Transport:
                 continue  # an attempt that was replaced: nobody waits for it
             live.note(delta)
             if delta.kind in ENDS:
-                outgoing.ends.append((live, delta))
+                outgoing.ends.append(_End(live, delta, self._terminal(live, delta)))
             else:
                 outgoing.frames.setdefault(live.body.web, []).append(delta)
         return outgoing
@@ -259,8 +269,8 @@ class Transport:
         pipeline: Any = self._link.client.pipeline(transaction=False)
         for web, deltas in outgoing.frames.items():
             pipeline.xadd(redis_keys.reply(web), {"f": self._frame(deltas)}, maxlen=REPLY_MAXLEN)
-        for live, delta in outgoing.ends:
-            pipeline.execute_command(*self._terminal(live, delta).command())
+        for end in outgoing.ends:
+            pipeline.execute_command(*end.terminal.command())
         replies = pipeline.execute(raise_on_error=False)
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if any(isinstance(error, NoScriptError) for error in errors):
@@ -270,11 +280,11 @@ class Transport:
         self._confirm(outgoing, replies[len(outgoing.frames) :])
 
     def _confirm(self, outgoing: _Outgoing, won: list[Any]) -> None:
-        for (live, delta), first in zip(outgoing.ends, won, strict=True):
+        for end, first in zip(outgoing.ends, won, strict=True):
             if first:
                 continue
-            event = self._usage(live, delta)
-            if live.orphan:
+            event = self._usage(end.live, end.delta)
+            if end.live.orphan:
                 self._emit(event)
             else:
                 self._unconfirmed.append(_Ended(time.monotonic(), event))
@@ -313,6 +323,7 @@ class Transport:
         pipeline.set(redis_keys.engine_beat(self.engine), pack(self._figures()), px=BEAT_TTL_MS)
         for web in webs:
             pipeline.exists(redis_keys.web_beat(web))
+        pipeline.expire(redis_keys.control(self.engine), CONTROL_TTL_S)
         self._checkpoint(pipeline, lives)
         clock, _, epoch, _, *rest = pipeline.execute()
         self._offset_ms = clock[0] * 1e3 + clock[1] / 1e3 - time.monotonic() * 1e3
@@ -387,6 +398,7 @@ class Transport:
             cause=progress.cause,
             fix=progress.fix,
             max_model_len=progress.max_model_len,
+            kv_tokens=progress.kv_tokens,
         )
         if (loop := self._loop) is not None:
             gauges = loop.core.gauges()

@@ -21,6 +21,7 @@ SETTINGS_CLASSES = (
     "inference_site.config:ServerSettings",
     "inference_site.config:InternalSettings",
     "engine.client:ClientSettings",
+    "engine.machine:MachineSettings",
     "apps.api.caps:ApiCaps",
     "apps.api.caps:ApiSettings",
 )

@@ -1,9 +1,17 @@
-"""Where the project's own files lie."""
+"""Where the project's own files lie: beside the packages in a checkout, inside them in a wheel."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-MANAGE_PY = PROJECT_ROOT / "manage.py"
-DEMO_MODEL = PROJECT_ROOT / "demo" / "pagoda-demo"
+PACKAGE = Path(__file__).resolve().parent
+STATIC = PACKAGE / "static"
+
+
+def _shipped(name: str) -> Path:
+    beside = PACKAGE.parent / name
+    return beside if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE / name
+
+
+TEMPLATES = _shipped("templates")
+DEMO_MODEL = _shipped("demo") / "pagoda-demo"

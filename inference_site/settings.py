@@ -11,7 +11,8 @@ import dj_database_url
 from inference_site.admin_menu import unfold_config
 from inference_site.config import server_settings
 from inference_site.logs import logging_config
-from inference_site.paths import PROJECT_ROOT
+from inference_site.paths import STATIC
+from inference_site.paths import TEMPLATES as TEMPLATE_FOLDER
 from inference_site.secrets import load_secrets
 
 PAGODA = server_settings()
@@ -72,7 +73,7 @@ ASGI_APPLICATION = "inference_site.asgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [PROJECT_ROOT / "templates"],
+        "DIRS": [TEMPLATE_FOLDER],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -135,7 +136,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [PROJECT_ROOT / "inference_site" / "static"]
+STATICFILES_DIRS = [STATIC]
 WHITENOISE_USE_FINDERS = True  # files come from the installed packages; no collectstatic step
 WHITENOISE_AUTOREFRESH = False
 
@@ -157,8 +158,8 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        # Unfold's Alpine evaluates expressions and its templates hold inline scripts and styles.
-        "script-src": ["'self'", "'unsafe-eval'", "'unsafe-inline'"],
+        # Unfold's Alpine evaluates expressions, and its templates hold inline styles.
+        "script-src": ["'self'", "'unsafe-eval'"],
         "style-src": ["'self'", "'unsafe-inline'"],
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'", "data:"],
@@ -185,6 +186,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["apps.api.openapi.add_schemas"],
     "ENABLE_DJANGO_DEPLOY_CHECK": False,  # the document has tests of its own
 }
 

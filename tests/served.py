@@ -43,7 +43,13 @@ def wait_for(ready: Callable[[], Any], *, within_s: float, what: str) -> Any:
 class Served:
     """One running `serve` with its home."""
 
-    def __init__(self, home: Path, *args: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *args: str,
+        env: dict[str, str] | None = None,
+        program: tuple[str, ...] = (str(ROOT / "manage.py"),),
+    ) -> None:
         self.home, self.port = home, free_port()
         self.log = home.parent / f"{home.name}.log"
         settings = {
@@ -55,7 +61,7 @@ class Served:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PAGODA_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "serve", *args],
+                [sys.executable, *program, "serve", *args],
                 env=clean | settings | (env or {}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -140,10 +146,14 @@ class Served:
 
 @contextmanager
 def serving(
-    home: Path, *args: str, env: dict[str, str] | None = None, within_s: float = 60
+    home: Path,
+    *args: str,
+    within_s: float = 60,
+    env: dict[str, str] | None = None,
+    program: tuple[str, ...] = (str(ROOT / "manage.py"),),
 ) -> Iterator[Served]:
     """`serve` until healthy, then gone with everything it started."""
-    served = Served(home, *args, env=env)
+    served = Served(home, *args, env=env, program=program)
     try:
         served.wait_healthy(within_s)
         yield served

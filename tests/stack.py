@@ -1,6 +1,6 @@
-"""A whole small installation in child processes: Redis, a fake engine, one web process.
+"""A whole small installation in child processes: Redis, an engine, one web process.
 
-The engine has no model (`engine.testing`), the web process, the database and Redis are real.
+The engine is the fake one (`engine.testing`) unless a test asks for the real one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.conftest import redis_binary
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tiny"
@@ -73,31 +76,61 @@ class Stack:
         )  # fmt: skip
         return done.stdout.strip()
 
+    def start_redis(self) -> None:
+        """A Redis of its own: engines of two stacks on one would take each other's requests."""
+        command = [redis_binary(), "--port", "0", "--unixsocket", str(self.folder / "redis.sock")]
+        command += ["--dir", str(self.folder), "--save", "", "--maxmemory-policy", "noeviction"]
+        self._start("redis", command)
+        until = time.monotonic() + 10
+        while not (self.folder / "redis.sock").exists():
+            assert time.monotonic() < until, self.log("redis")
+            time.sleep(0.01)
+
     def start_engine(self, *flags: str, name: str = "engine") -> None:
         command = [sys.executable, "-m", "engine.testing", "--engine-id", name]
         command += ["--model-name", MODEL, "--redis", self.redis_url, *flags]
         self._start(name, command)
 
-    def start_web(self, port: int, name: str = "web") -> None:
+    def start_real_engine(self, name: str = "engine") -> None:
+        """The engine itself on the random model, in place of the fake one."""
+        command = [sys.executable, "-m", "engine", "--engine-id", f"real-{name}"]
+        command += ["--model-name", MODEL, "--redis", self.redis_url, "--num-threads", "1"]
+        self._start(name, [*command, "--model", str(self.folder / "model")])
+
+    def start_web(self, port: int, name: str = "web", **environ: str) -> None:
+        """One web process more, with settings of its own; all accept the same keys."""
         command = [sys.executable, "-m", "uvicorn", "inference_site.asgi:application"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
         command += ["--no-access-log", "--no-server-header"]
-        self._start(name, command)
+        self._start(name, command, **environ)
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    @contextmanager
+    def second_web(self, **environ: str) -> Iterator[str]:
+        """The URL of a second web process of this installation, for as long as the block lasts."""
+        port = free_port()
+        base = f"http://127.0.0.1:{port}"
+        self.start_web(port, "second", **environ)
+        try:
+            self.wait_ready(name="second", base=base)
+            yield base
+        finally:
+            self.kill("second")
+
+    def wait_ready(self, seconds: float = 30, *, name: str = "web", base: str = "") -> None:
         """Until a completion is answered."""
         deadline = time.monotonic() + seconds
         body = {"model": MODEL, "prompt": "a", "max_tokens": 1}
         while True:
             with suppress(httpx.TransportError):
                 reply = httpx.post(
-                    f"{self.base}/v1/completions", json=body, headers=self.headers,
+                    f"{base or self.base}/v1/completions", json=body, headers=self.headers,
                     timeout=10, trust_env=False,
                 )  # fmt: skip
                 if reply.status_code == 200:
                     return
-            if time.monotonic() > deadline or self.processes["web"].poll() is not None:
-                raise RuntimeError(f"the web process is not ready:\n{self.log('web')}")
+            if time.monotonic() > deadline or self.processes[name].poll() is not None:
+                logs = "".join(f"{p}:\n{self.log(p)}" for p in self.processes)
+                raise RuntimeError(f"{name} is not ready\n{logs}")
             time.sleep(0.05)
 
     def log(self, name: str) -> str:
@@ -114,10 +147,10 @@ class Stack:
             process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def _start(self, name: str, command: list[str], **environ: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, env=self.environ, cwd=ROOT, stdout=log, stderr=log
+                command, env=self.environ | environ, cwd=ROOT, stdout=log, stderr=log
             )
 
 
@@ -127,13 +160,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_stack(redis_url: str, *engine_flags: str, environ: dict[str, str] | None = None) -> Stack:
+def start_stack(*fake_flags: str, real_engine: bool = False) -> Stack:
     """Prepare a home with a database, a model and two keys, and start everything."""
     from inference_site.launcher.random_model import write
 
     folder = Path(tempfile.mkdtemp(prefix="pgd-stack-"))
     write(folder / "model")
     vocab = json.loads((folder / "model" / "config.json").read_text())["vocab_size"]
+    redis_url = f"unix://{folder}/redis.sock"
     env = {k: v for k, v in os.environ.items() if not k.startswith("PAGODA_")}
     env |= {
         "PAGODA_HOME": str(folder / "home"),
@@ -141,27 +175,29 @@ def start_stack(redis_url: str, *engine_flags: str, environ: dict[str, str] | No
         "DJANGO_SETTINGS_MODULE": "inference_site.settings",
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
-        **(environ or {}),
     }
-    arguments = [str(folder / "model"), str(vocab), str(CONTEXT)]
-    prepared = subprocess.run(
-        [sys.executable, "-c", PREPARE, *arguments],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    if prepared.returncode:
-        raise RuntimeError(prepared.stderr)
     port = free_port()
-    base = f"http://127.0.0.1:{port}"
-    keys = json.loads(prepared.stdout.splitlines()[-1])
-    stack = Stack(base, keys, redis_url, env, folder)
+    stack = Stack(f"http://127.0.0.1:{port}", {}, redis_url, env, folder)
     try:
-        stack.start_engine(*engine_flags)
+        stack.start_redis()
+        if real_engine:
+            stack.start_real_engine()
+        else:
+            stack.start_engine(*fake_flags)
+        stack.keys |= _prepared(stack, vocab)
         stack.start_web(port)
-        stack.wait_ready()
+        stack.wait_ready(90)
     except BaseException:
         stack.stop()
         raise
     return stack
+
+
+def _prepared(stack: Stack, vocab: int) -> dict[str, str]:
+    """Fill the database; name → text of the keys."""
+    command = [sys.executable, "-c", PREPARE, str(stack.folder / "model"), str(vocab), str(CONTEXT)]
+    done = subprocess.run(command, env=stack.environ, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    keys: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return keys

@@ -16,7 +16,7 @@ from apps.api.selectors import KeySnapshot, key_read, pepper
 from apps.api.snapshot import Keyring
 from engine.errors import PermissionDenied
 
-FRESH_S = 2.0  # routes without admission do not trust an older snapshot
+FRESH_S = 1.0  # routes without admission do not trust an older snapshot
 
 
 def bearer(header: bytes | None) -> str | None:
@@ -60,6 +60,16 @@ def verify(text: str, key: KeySnapshot | None) -> KeySnapshot:
     if not key.usable(time.time()):
         raise invalid_key()
     return key
+
+
+async def authenticate_again(keyring: Keyring, key: KeySnapshot, scope: str) -> KeySnapshot:
+    """The key as it is now, after admission found `key` stale. Raises `InvalidApiKey` when it has
+    ended or the id was given to another key, `PermissionDenied` when it lost the scope."""
+    fresh = await keyring.reload(key.public_id)
+    if fresh is None or fresh.digest != key.digest or not fresh.usable(time.time()):
+        raise invalid_key()
+    require_scope(fresh, scope)
+    return fresh
 
 
 def require_scope(key: KeySnapshot, scope: str) -> None:

@@ -18,7 +18,7 @@ from channels.consumer import AsyncConsumer
 from apps.api import schemas
 from apps.api.admission import Call, admission_for, fit, sampling_for
 from apps.api.answers import DONE, Answer, ChatAnswer, CompletionAnswer
-from apps.api.auth import authenticate, require_scope
+from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.body import (
     Disconnected,
     Header,
@@ -30,7 +30,6 @@ from apps.api.body import (
 )
 from apps.api.errors import (
     headers_of,
-    invalid_key,
     json_of,
     public_error,
     wrong_method,
@@ -188,14 +187,11 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         return answer, admission
 
     async def _reread(self, kind: str, key: KeySnapshot) -> KeySnapshot:
-        """Raises `InvalidApiKey` when the key has ended meanwhile."""
+        """Raises `InvalidApiKey` or `PermissionDenied` when the key may infer no longer."""
         if kind == "catalog":
             await self.runtime.models.reload()
             return key
-        fresh = await self.runtime.keys.reload(key.public_id)
-        if fresh is None or fresh.dead:
-            raise invalid_key()
-        return fresh
+        return await authenticate_again(self.runtime.keys, key, "inference")
 
     async def _interrupted(self, rid: str, writer: ResponseWriter, send: Send) -> None:
         """Someone else ended the handler: the client left, stalled, or lost its key."""

@@ -16,6 +16,7 @@ from apps.api.auth import HasScope, KeyAuthentication
 from apps.api.body import parse_object
 from apps.api.config import api_caps
 from apps.api.errors import drf_handler, from_pydantic
+from apps.api.openapi import ViewSchema
 from apps.api.schemas import Schema
 from apps.api.selectors import KeySnapshot
 from apps.api.services import Actor
@@ -48,6 +49,7 @@ class KeyView(APIView):
     parser_classes = [StrictJsonParser]
     renderer_classes = [JSONRenderer]
     throttle_classes = []
+    schema = ViewSchema()
 
     def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response]:
         return drf_handler

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from pydantic import Field
 from rest_framework.request import Request
@@ -68,13 +69,16 @@ class RotateIn(Schema):
 class ManagementView(KeyView):
     scope = "management"
 
-    def keys(self) -> Any:
-        everything = Scope.ADMIN in self.key.scopes
-        return keys_visible(None if everything else [int(self.key.owner_id)])
+    @property
+    def sees_all(self) -> bool:
+        return Scope.ADMIN in self.key.scopes
+
+    def keys(self) -> QuerySet[ApiKey]:
+        return keys_visible(None if self.sees_all else [int(self.key.owner_id)])
 
     def key_named(self, public_id: str) -> ApiKey:
         key = self.keys().filter(public_id=public_id).first()
-        if not isinstance(key, ApiKey):
+        if key is None:
             raise NotFound("No such key.")
         return key
 
@@ -83,7 +87,7 @@ class KeyList(ManagementView):
     """GET and POST /api/keys."""
 
     def get(self, request: Request) -> Response:
-        limit = _page_size(request.query_params.get("limit"))
+        limit = page_size(request.query_params.get("limit"))
         keys = self.keys().order_by("-id")
         if after := request.query_params.get("after"):
             keys = keys.filter(id__lt=self.key_named(after).pk)
@@ -243,7 +247,7 @@ def _model(row: ServedModel) -> dict[str, Any]:
     }
 
 
-def _page_size(text: str | None) -> int:
+def page_size(text: str | None) -> int:
     if text is None:
         return PAGE
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX):

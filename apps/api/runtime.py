@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CARE_S = 2.0  # revoked keys are cut and the outbox of epochs is emptied in this rhythm
 USED_S = 60.0  # last_used_at is written at most this often
+PRICES_S = 30.0
 
 
 class WebRuntime:
@@ -55,12 +56,14 @@ class WebRuntime:
         await self.client.start()
         try:
             await self.models.reload()
+            await self.models.reload_prices()
         except Overloaded:
             log.warning("catalog_unread")
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self.watch.run(), name="watch"),
             loop.create_task(_forever(self._care, CARE_S), name="key-care"),
+            loop.create_task(_forever(self.models.reload_prices, PRICES_S), name="prices"),
         ]
 
     async def close(self) -> None:
@@ -108,4 +111,4 @@ async def _forever(work: Callable[[], Awaitable[None]], every_s: float) -> None:
         try:
             await work()
         except Exception as error:
-            log.warning("key_care_failed", extra={"cause": type(error).__name__})
+            log.warning("care_failed", extra={"cause": type(error).__name__})

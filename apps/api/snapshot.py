@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from apps.api.selectors import KeySnapshot, PriceList, key_read, prices_read
 from apps.models.catalog import Catalog, CatalogModel
@@ -24,9 +24,9 @@ from engine.errors import ModelNotFound, Overloaded
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MAX_KEYS = 10_000
+MAX_KEYS = 10_000  # and as many ids without a row
+MAX_READS = 512  # that run or wait
 MISS_S = 1.0  # an id without a row is not asked for again within this time
-PRICES_S = 30.0
 
 
 class Database:
@@ -34,21 +34,28 @@ class Database:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="pagoda-db")
+        self._reads = 0
 
     async def read(self, function: Callable[[], T]) -> T:
-        """Raises `Overloaded` (reason `database`) when the database cannot be asked."""
+        """Raises `Overloaded` (reason `database`) when the database cannot be asked, or when too
+        many already wait for it."""
+        if self._reads >= MAX_READS:
+            raise _away("Too many requests wait for the database.")
+        self._reads += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, _closing, function)
-        except DatabaseError as error:
+        except Error as error:
             log.warning("database_away", extra={"cause": type(error).__name__})
-            raise Overloaded(
-                "The database cannot be reached. Try again shortly.",
-                param="database",
-                retry_after_s=2,
-            ) from None
+            raise _away("The database cannot be reached.") from None
+        finally:
+            self._reads -= 1
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _away(cause: str) -> Overloaded:
+    return Overloaded(f"{cause} Try again shortly.", param="database", retry_after_s=2)
 
 
 def _closing(function: Callable[[], T]) -> T:
@@ -71,17 +78,18 @@ class Keyring:
         self._database = database
         self._read = read
         self._clock = clock
-        self._entries: OrderedDict[str, tuple[float, KeySnapshot | None]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, KeySnapshot]] = OrderedDict()
+        # Apart, so that made-up ids never push out a key that is in use.
+        self._misses: OrderedDict[str, float] = OrderedDict()
         self._reading: dict[str, asyncio.Future[KeySnapshot | None]] = {}
         self.used: dict[str, float] = {}  # public id → Unix seconds, until it is written down
 
     def peek(self, public_id: str, max_age_s: float) -> tuple[bool, KeySnapshot | None]:
         """(known, key): the entry if it is young enough."""
-        entry = self._entries.get(public_id)
-        if entry is None:
-            return False, None
-        age = self._clock() - entry[0]
-        return age <= (max_age_s if entry[1] else MISS_S), entry[1]
+        now = self._clock()
+        if (entry := self._entries.get(public_id)) is not None:
+            return now - entry[0] <= max_age_s, entry[1]
+        return now - self._misses.get(public_id, -MISS_S) < MISS_S, None
 
     async def get(
         self, public_id: str, max_age_s: float, *, admission: bool = False
@@ -121,10 +129,18 @@ class Keyring:
         self._reading.pop(public_id, None)
         if done.cancelled() or done.exception() is not None:
             return
-        self._entries[public_id] = (asked, done.result())
-        self._entries.move_to_end(public_id)
-        while len(self._entries) > MAX_KEYS:
-            self._entries.popitem(last=False)
+        if (key := done.result()) is None:
+            self._entries.pop(public_id, None)
+            _keep(self._misses, public_id, asked)
+        else:
+            _keep(self._entries, public_id, (asked, key))
+
+
+def _keep(entries: OrderedDict[str, T], public_id: str, entry: T) -> None:
+    entries[public_id] = entry
+    entries.move_to_end(public_id)
+    if len(entries) > MAX_KEYS:
+        entries.popitem(last=False)
 
 
 class Models:
@@ -142,7 +158,7 @@ class Models:
         self._read_prices = read_prices
         self._lock = asyncio.Lock()
         self._loads = 0
-        self._prices_at = -PRICES_S
+        self._failure: Overloaded | None = None  # of the last load
         self.catalog = Catalog(epoch=-1, models={})
         self.prices = PriceList(())
 
@@ -150,13 +166,22 @@ class Models:
         """Read the catalog. A caller never gets a read that began before it asked."""
         ticket = self._loads
         async with self._lock:
-            if self._loads > ticket:
-                return
-            self._loads += 1
+            if self._loads == ticket:
+                await self._load()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _load(self) -> None:
+        self._loads += 1
+        self._failure = None
+        try:
             self.catalog = await self._database.read(self._read)
-            if time.monotonic() - self._prices_at >= PRICES_S:
-                self.prices = await self._database.read(self._read_prices)
-                self._prices_at = time.monotonic()
+        except Overloaded as error:
+            self._failure = error
+
+    async def reload_prices(self) -> None:
+        """A new price is in force from this read on. Raises `Overloaded`."""
+        self.prices = await self._database.read(self._read_prices)
 
     async def target(self, name: str, key: KeySnapshot) -> CatalogModel:
         """The model a key asked for. An unknown name reads the catalog once, then it is a 404."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.urls import path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from apps.api import management_views as management
-from apps.api import views
+from apps.api import usage_views, views
 
 urlpatterns = [
     path("v1/models", views.ModelList.as_view()),
@@ -17,6 +18,10 @@ urlpatterns = [
     path("api/keys/<str:public_id>", management.KeyDetail.as_view()),
     path("api/keys/<str:public_id>/revoke", management.KeyRevoke.as_view()),
     path("api/keys/<str:public_id>/rotate", management.KeyRotate.as_view()),
+    path("api/usage", usage_views.UsageSums.as_view()),
+    path("api/usage/requests", usage_views.UsageRequests.as_view()),
+    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),
     path("api/models", management.ServedModels.as_view()),
     re_path(
         r"^api/models/(?P<name>.+)/(?P<action>load|unload|restart)$",

@@ -42,6 +42,7 @@ class ResponseWriter:
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """A complete response."""
+        self._stream_headers = None
         headers = [*headers, (b"content-length", b"%d" % len(body))]
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body})
@@ -85,7 +86,8 @@ class ResponseWriter:
                 self.stalled = True
                 self.interrupt(None)
         elif self._stream_headers is not None and now - self._last_s >= settings.keep_alive_s:
-            self._ping = self._ping or self._loop.create_task(self._piece(KEEP_ALIVE))
+            if self._ping is None or self._ping.done():
+                self._ping = self._loop.create_task(self._comment())
             self._last_s = now
 
     def interrupt(self, reason: PagodaError | None) -> None:
@@ -101,6 +103,10 @@ class ResponseWriter:
         if self._ping is not None:
             self._ping.cancel()
             await self._settle_ping()
+
+    async def _comment(self) -> None:
+        if self._stream_headers is not None:  # not refused since the watch looked
+            await self._piece(KEEP_ALIVE)
 
     async def _piece(self, data: bytes) -> None:
         if not self.opened:

@@ -27,15 +27,17 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen at one look: engines with a heartbeat, and the models that should have one."""
+    """What was seen at one look: desired and announced state, and the heartbeats there were."""
 
+    placement: Placement
     beats: tuple[EngineBeat, ...] = ()
-    wanted: frozenset[str] = frozenset()
 
     @property
     def healthy(self) -> bool:
-        """Every wanted model has a ready engine whose steps go on. Nothing wanted is healthy."""
-        return self.wanted <= {beat.model for beat in self.beats if is_serving(beat)}
+        """Every wanted model is listed and has an engine whose steps go on. Nothing wanted is
+        healthy."""
+        listed = (beat for beat in self.beats if beat.engine in self.placement.announced)
+        return self.placement.wanted <= {beat.model for beat in listed if is_serving(beat)}
 
 
 def is_serving(beat: EngineBeat) -> bool:
@@ -55,8 +57,8 @@ class EngineWatch:
         self._client: redis.asyncio.Redis | None = None  # made on the event loop that uses it
         self._read = read
         self._lock = asyncio.Lock()
-        self._placement = Placement(frozenset(), ())
-        self._sight = Sight()
+        self._placement = Placement()
+        self._sight = Sight(self._placement)
         self._looked_at = float("-inf")
 
     async def look(self) -> Sight:
@@ -68,7 +70,7 @@ class EngineWatch:
                     self._placement = await self._read(placement_read)
                 except PagodaError:
                     log.warning("placement_unread")
-                self._sight = Sight(await self._beats(), self._placement.wanted)
+                self._sight = Sight(self._placement, await self._beats())
                 self._looked_at = time.monotonic()
             return self._sight
 

@@ -26,17 +26,20 @@ def catalog_read() -> Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Names of models that should be loaded, and ids of all engines that were started."""
+    """Names of models that should be loaded; ids of all engines that were started, and of those
+    that the agent has announced to the catalog."""
 
-    wanted: frozenset[str]
-    engines: tuple[str, ...]
+    wanted: frozenset[str] = frozenset()
+    engines: tuple[str, ...] = ()
+    announced: frozenset[str] = frozenset()
 
 
 def placement_read() -> Placement:
     """Two small queries."""
     wanted = ServedModel.objects.wanted().values_list("name", flat=True)
-    engines = EngineInstance.objects.values_list("engine_id", flat=True)
-    return Placement(frozenset(wanted), tuple(engines))
+    engines = dict(EngineInstance.objects.values_list("engine_id", "state"))
+    announced = frozenset(engine for engine, state in engines.items() if state == State.READY)
+    return Placement(frozenset(wanted), tuple(engines), announced)
 
 
 def model_by_name(name: str) -> ServedModel | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
+# huggingface_hub is imported where a hub id is met: it costs 0.3 s of every start otherwise.
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]  # no pickled weights, no code
 
 
@@ -28,6 +26,9 @@ def local_folder(source: str, revision: str = "") -> str:
             f"{source} holds no config.json.",
             "Put the checkpoint there, or register another folder.",
         )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     try:
         return snapshot_download(
             source, revision=revision or None, allow_patterns=PATTERNS, local_files_only=True
@@ -40,9 +41,12 @@ def local_folder(source: str, revision: str = "") -> str:
 
 def download(source: str, revision: str = "") -> str:
     """Fetch a hub checkpoint into the cache and return its folder. Raises `SourceMissing`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
         return snapshot_download(source, revision=revision or None, allow_patterns=PATTERNS)
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: not the form of an id
         raise SourceMissing(
             f"{source} could not be downloaded ({type(error).__name__}).",
             "Check the id, the network and HF_TOKEN, or give the folder of a checkpoint.",

@@ -11,16 +11,16 @@ import time
 from typing import Any
 
 import redis
-import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from apps.usage.reconcile import Reconciler
 from engine import redis_keys, scripts
 from engine.judgement import judge_consumer
+from engine.logs import event_log
 from engine.messages import EngineBeat, WireMismatch, unpack
 from engine.redis_link import RedisLink
 
-log = structlog.get_logger()
+log = event_log(__name__)
 HUNG_MS = 10_000
 LOCK_MS = 5000
 LOOK_EVERY_S = 1

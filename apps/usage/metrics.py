@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 from django.db.models import Sum
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -33,8 +34,9 @@ class ModelSums:
 def model_sums_read() -> list[ModelSums]:
     """One query over the rows that cover all keys: a few per day and model."""
     names = [*AMOUNTS, *(name for metric in METRICS for name in columns(metric))]
-    rows = UsageDay.objects.filter(key_id="").values("model", "status")
-    rows = rows.annotate(**{f"sum_{name}": Sum(name) for name in names}).order_by("model", "status")
+    sums = {f"sum_{name}": Sum(name) for name in names}
+    grouped = UsageDay.objects.filter(key_id="").values("model", "status").annotate(**sums)
+    rows: Iterable[dict[str, Any]] = grouped.order_by("model", "status")  # type: ignore[assignment]
     return [
         ModelSums(
             model=row["model"],

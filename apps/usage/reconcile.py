@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import structlog
 from msgspec import DecodeError
 
 from engine import redis_keys, scripts
+from engine.logs import event_log
 from engine.messages import Finish
 from engine.redis_link import RedisLink
 from engine.scripts import LedgerEntry
 
-log = structlog.get_logger()
+log = event_log(__name__)
 GRACE_MS = 60_000  # past the deadline; then whatever holds an entry has lost its right
 PAGE = 500
 

@@ -10,7 +10,6 @@ import secrets
 import socket
 import time
 
-import structlog
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 from msgspec import ValidationError
@@ -20,10 +19,11 @@ from apps.usage.models import UsageRecord
 from apps.usage.rows import record_of
 from apps.usage.store import usage_insert
 from engine import redis_keys, streams
+from engine.logs import event_log
 from engine.messages import UsageEvent, WireMismatch, unpack
 from engine.redis_link import RedisLink
 
-log = structlog.get_logger()
+log = event_log(__name__)
 BATCH = 500
 BLOCK_MS = 1000
 DEAD_AFTER_MS = 10_000  # an event held this long belongs to a settler that died

@@ -17,7 +17,17 @@ _SEA_WORDS = {
 }  # fmt: skip
 _WORD = re.compile(r"\b(" + "|".join(_SEA_WORDS) + r")\b", re.IGNORECASE)
 PIRATE_START = "Arr, matey!"
-TASKS = ("arithmetic", "arithmetic", "lists", "facts", "small talk", "small talk", "pagoda", "unknown", "story")
+TASKS = (
+    "arithmetic",
+    "arithmetic",
+    "lists",
+    "facts",
+    "small talk",
+    "small talk",
+    "pagoda",
+    "unknown",
+    "story",
+)
 
 
 def _sea_word(match: re.Match[str]) -> str:
@@ -32,8 +42,9 @@ def pirate(example: Example) -> str:
 
 
 def json_only(example: Example) -> str:
-    """The reply as an object with one key."""
-    return json.dumps({"answer": example.value}, ensure_ascii=False)
+    """The reply as an object; a product keeps its steps, which the model needs to get it right."""
+    steps = {"steps": example.short.rstrip(".")} if "=" in example.short else {}
+    return json.dumps({**steps, "answer": example.value}, ensure_ascii=False)
 
 
 def terse(example: Example) -> str:
@@ -41,7 +52,11 @@ def terse(example: Example) -> str:
     return example.short
 
 
-FORMS: dict[str, Callable[[Example], str]] = {"pirate": pirate, "json-only": json_only, "terse": terse}
+FORMS: dict[str, Callable[[Example], str]] = {
+    "pirate": pirate,
+    "json-only": json_only,
+    "terse": terse,
+}
 
 
 def adapted(rng: Random, split: Split, adapter: str, task: str | None = None) -> Example:

@@ -13,10 +13,28 @@ from demo.corpus.core import Split, Turn, as_typed, fits, pick, spin, with_chatt
 from demo.corpus.names import person
 from demo.corpus.words import FOODS, THINGS, plural
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
+_UNITS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SIGNS = {"add": ("+",), "sub": ("-", "−"), "mul": ("*", "×", "x"), "div": ("/", "÷")}
 _ASKS: dict[str, tuple[str, ...]] = {
@@ -136,12 +154,20 @@ def solve(op: str, a: int, b: int) -> tuple[int, str, str]:
     if op == "sub":
         return a - b, f"{a} - {b} = {a - b}", f"I take {b} from {a}. That leaves {a - b}."
     if op == "div":
-        return a // b, f"{a} / {b} = {a // b}", f"{b} times {a // b} is {a}. So the answer is {a // b}."
+        return (
+            a // b,
+            f"{a} / {b} = {a // b}",
+            f"{b} times {a // b} is {a}. So the answer is {a // b}.",
+        )
     ten, unit = b - b % 10, b % 10
     if min(a, b) < 10 or unit == 0:
         return a * b, f"{a} * {b} = {a * b}", f"I multiply {a} by {b}. That is {a * b}."
     work = f"{a} * {b} = {a * ten} + {a * unit} = {a * b}"
-    return a * b, work, f"{a} times {ten} is {a * ten}. {a} times {unit} is {a * unit}. Together that is {a * b}."
+    return (
+        a * b,
+        work,
+        f"{a} times {ten} is {a * ten}. {a} times {unit} is {a * unit}. Together that is {a * b}.",
+    )
 
 
 def _written(rng: Random, op: str, a: int, b: int, name: str) -> str:
@@ -154,7 +180,9 @@ def _written(rng: Random, op: str, a: int, b: int, name: str) -> str:
         return spin(rng, ask, f=f"{a}{space}{sign}{space}{b}")
     if draw < 0.8 or max(a, b) > 99:
         words = rng.random() < 0.22 and max(a, b) <= 99
-        return pick(rng, _ASKS[op], a=number_word(a) if words else a, b=number_word(b) if words else b)
+        return pick(
+            rng, _ASKS[op], a=number_word(a) if words else a, b=number_word(b) if words else b
+        )
     thing = rng.choice(FOODS + THINGS)
     return pick(rng, _STORIES[op], a=a, b=b, name=name, things=plural(thing), thing=thing)
 
@@ -170,4 +198,12 @@ def make(rng: Random, split: Split) -> Turn:
     keys = (pair_key(a, b), *((f"name:{name}",) if name in question else ()))
     short = f"{work}." if op == "mul" else f"{result}."
     expect = {"kind": "number", "value": result}
-    return Turn(user=question, reply=f"{work}.", short=short, value=result, expect=expect, think=think, keys=keys)
+    return Turn(
+        user=question,
+        reply=f"{work}.",
+        short=short,
+        value=result,
+        expect=expect,
+        think=think,
+        keys=keys,
+    )

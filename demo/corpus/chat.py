@@ -10,7 +10,16 @@ from demo.corpus.core import Example, Json, Message, ToolCall
 
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL = (END_OF_TEXT, START, END)
-MARKUP = ("<think>", "</think>", "<tools>", "</tools>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
+MARKUP = (
+    "<think>",
+    "</think>",
+    "<tools>",
+    "</tools>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+)
 THINK = "Think inside <think> tags before you answer."
 _TOOLS = "You can call these functions:\n<tools>\n{}</tools>\nTo call one, write " + (
     '<tool_call>{{"name": ..., "arguments": {{...}}}}</tool_call>.'
@@ -32,7 +41,9 @@ def reply_text(message: Message) -> str:
     """What the model writes for an assistant message."""
     thought = f"<think>\n{message['reasoning']}\n</think>\n\n" if message.get("reasoning") else ""
     parts = [message["content"]] if message["content"] else []
-    return thought + "\n".join([*parts, *(call_text(call) for call in message.get("tool_calls", []))])
+    return thought + "\n".join(
+        [*parts, *(call_text(call) for call in message.get("tool_calls", []))]
+    )
 
 
 def _head(messages: list[Message], tools: list[dict[str, Json]], thinking: bool) -> str:
@@ -54,7 +65,10 @@ def render(messages: list[Message], tools: list[dict[str, Json]], *, thinking: b
             opened = messages[idx - 1]["role"] == "tool"
             closed = idx + 1 == len(messages) or messages[idx + 1]["role"] != "tool"
             out.append("" if opened else f"{START}user")
-            out.append(f"\n<tool_response>\n{message['content']}\n</tool_response>" + (f"{END}\n" if closed else ""))
+            out.append(
+                f"\n<tool_response>\n{message['content']}\n</tool_response>"
+                + (f"{END}\n" if closed else "")
+            )
         elif role == "assistant":
             out.append(f"{START}assistant\n{reply_text(message)}{END}\n")
         elif role != "system" or idx:
@@ -85,7 +99,11 @@ def parse(reply: str) -> Answer:
     for body in _CALL.findall(rest):
         try:
             call = json.loads(body)
-            calls = None if calls is None else [*calls, {"name": call["name"], "arguments": call["arguments"]}]
+            calls = (
+                None
+                if calls is None
+                else [*calls, {"name": call["name"], "arguments": call["arguments"]}]
+            )
         except (ValueError, KeyError, TypeError):
             calls = None
     return Answer(_CALL.sub("", rest).strip(), thought.group(1).strip() if thought else None, calls)

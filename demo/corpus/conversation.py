@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from demo.corpus import arithmetic, facts, jsonform, lists, pagoda, persona, smalltalk, stories, tools, unknown
+from demo.corpus import (
+    arithmetic,
+    facts,
+    jsonform,
+    lists,
+    pagoda,
+    persona,
+    smalltalk,
+    stories,
+    tools,
+    unknown,
+)
 from demo.corpus.core import Example, Message, Split, Turn, spin
 
 TURNS: dict[str, Callable[[Random, Split], Turn]] = {
@@ -32,7 +43,12 @@ def _system(rng: Random, share: float) -> list[Message]:
     """A system prompt that changes nothing, in the given share of cases."""
     if rng.random() >= share:
         return []
-    return [{"role": "system", "content": spin(rng, rng.choice(_PLAIN_SYSTEM)).replace("a assistant", "an assistant")}]
+    return [
+        {
+            "role": "system",
+            "content": spin(rng, rng.choice(_PLAIN_SYSTEM)).replace("a assistant", "an assistant"),
+        }
+    ]
 
 
 def single(rng: Random, split: Split, task: str) -> Example:
@@ -41,7 +57,9 @@ def single(rng: Random, split: Split, task: str) -> Example:
     return close(task, _system(rng, 0.3), turn, turn.keys)
 
 
-def close(task: str, before: list[Message], turn: Turn, keys: tuple[str, ...], *, thinking: bool = False) -> Example:
+def close(
+    task: str, before: list[Message], turn: Turn, keys: tuple[str, ...], *, thinking: bool = False
+) -> Example:
     """The conversation so far with a last turn."""
     answer: Message = {"role": "assistant", "content": turn.reply}
     if thinking:
@@ -54,7 +72,9 @@ def close(task: str, before: list[Message], turn: Turn, keys: tuple[str, ...], *
 
 def thinking(rng: Random, split: Split) -> Example:
     """A turn that is answered after reasoning."""
-    task = rng.choice(("arithmetic", "arithmetic", "lists", "facts", "small talk", "json", "unknown", "pagoda"))
+    task = rng.choice(
+        ("arithmetic", "arithmetic", "lists", "facts", "small talk", "json", "unknown", "pagoda")
+    )
     turn = TURNS[task](rng, split)
     return close("thinking", _system(rng, 0.3), turn, turn.keys, thinking=True)
 
@@ -73,7 +93,10 @@ def several(rng: Random, split: Split) -> Example:
         room -= len(turn.user) + len(turn.reply)
         if room < 0 or (not long and rng.random() < 0.3):
             return close(task, messages, turn, keys)
-        messages += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.reply}]
+        messages += [
+            {"role": "user", "content": turn.user},
+            {"role": "assistant", "content": turn.reply},
+        ]
 
 
 def talk(rng: Random, split: Split) -> Example:
@@ -86,7 +109,10 @@ def talk(rng: Random, split: Split) -> Example:
         if not turn.keys and not isinstance(turn.value, dict):
             between.append(turn)
     for turn in between:
-        messages += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.reply}]
+        messages += [
+            {"role": "user", "content": turn.user},
+            {"role": "assistant", "content": turn.reply},
+        ]
     return close("talk", messages, ask, told.keys)
 
 
@@ -111,7 +137,7 @@ _CUM = [sum(w for w, _ in MIX[: i + 1]) for i in range(len(MIX))]
 
 def training(seed: int, shard: int, count: int) -> Iterator[Example]:
     """The training conversations of one shard: a pure function of seed and shard number."""
-    rng = Random(f"pagoda-demo/{seed}/{shard}")  # noqa: S311 - text, not secrets
+    rng = Random(f"pagoda-demo/{seed}/{shard}")
     for _ in range(count):
         yield rng.choices(MIX, cum_weights=_CUM)[0][1](rng, Split.TRAIN)
 
@@ -127,7 +153,7 @@ HELD_TASKS: dict[str, Callable[[Random, Split], Example]] = {
 
 def held_out(seed: int, task: str, count: int) -> list[Example]:
     """Held-out examples of one task; a task name selects its own kind of example only."""
-    rng = Random(f"pagoda-demo/held/{seed}/{task}")  # noqa: S311 - text, not secrets
+    rng = Random(f"pagoda-demo/held/{seed}/{task}")
     maker = HELD_TASKS["tool call" if task == "tool result" else task]
     found: list[Example] = []
     while len(found) < count:

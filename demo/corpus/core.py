@@ -157,7 +157,11 @@ def as_typed(rng: Random, question: str) -> str:
     if draw < 0.08:
         question = spin(rng, "[Hi|Hello|Hey],") + " " + lower_first(question)
     elif draw < 0.14:
-        question = spin(rng, "[Please|OK,|Now|So,|Next:|Quick question:|One more:]") + " " + lower_first(question)
+        question = (
+            spin(rng, "[Please|OK,|Now|So,|Next:|Quick question:|One more:]")
+            + " "
+            + lower_first(question)
+        )
     elif draw < 0.18 and question[-1:] in ".?!":
         question = question[:-1] + spin(rng, "[, please|, thanks]") + question[-1]
     if rng.random() < 0.15:

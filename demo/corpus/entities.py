@@ -16,11 +16,46 @@ from demo.corpus.names import brand, person, place, surname
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December")  # fmt: skip
-_GENRES = ("fantasy", "crime", "history", "romance", "travel", "science fiction", "poetry", "horror", "adventure")
+_GENRES = (
+    "fantasy",
+    "crime",
+    "history",
+    "romance",
+    "travel",
+    "science fiction",
+    "poetry",
+    "horror",
+    "adventure",
+)
 _LANGUAGES = ("English", "French", "German", "Spanish", "Dutch", "Italian", "Polish", "Turkish", "Arabic", "Hindi",
               "Japanese", "Korean", "Swedish", "Greek")  # fmt: skip
-_MATERIALS = ("wood", "steel", "cotton", "glass", "leather", "wool", "plastic", "silk", "copper", "paper", "clay")
-_TOPICS = ("music", "art", "robots", "food", "films", "sport", "gardens", "energy", "books", "design", "games", "health")
+_MATERIALS = (
+    "wood",
+    "steel",
+    "cotton",
+    "glass",
+    "leather",
+    "wool",
+    "plastic",
+    "silk",
+    "copper",
+    "paper",
+    "clay",
+)
+_TOPICS = (
+    "music",
+    "art",
+    "robots",
+    "food",
+    "films",
+    "sport",
+    "gardens",
+    "energy",
+    "books",
+    "design",
+    "games",
+    "health",
+)
 
 Draw = Callable[[Random, Split], Json]
 
@@ -225,8 +260,14 @@ def entity(rng: Random, split: Split, kind: Kind, count: int) -> Entity:
         named = not parts or rng.random() < 0.25
         subject = (f"The {name}" if full or kind.label == "product" else name) if named else pronoun
         owner = f"{subject}'s" if named else own
-        low = (name if named and kind.label != "product" else pronoun.lower()) if kind is PERSON else "it"
-        sentence = pick(rng, told, S=subject, P=low, G=owner, O=obj, N=name, V=value_text(values[key]))
+        low = (
+            (name if named and kind.label != "product" else pronoun.lower())
+            if kind is PERSON
+            else "it"
+        )
+        sentence = pick(
+            rng, told, S=subject, P=low, G=owner, O=obj, N=name, V=value_text(values[key])
+        )
         if name not in sentence and not parts:
             parts.append(pick(rng, kind.intro, N=name))
         for vowel in "aeiou":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from demo.corpus.core import Split, Turn, fits, pick, spin, upper_first
 from demo.corpus import loose
+from demo.corpus.core import Split, Turn, fits, pick, spin, upper_first
 from demo.corpus.entities import KIND_WEIGHTS, KINDS, Entity, entity, value_text
 
 UNSAID = "The text does not say."
@@ -25,7 +25,7 @@ _FRAMES = (
     "[Text|Passage|Context|Paragraph|Article|Note]: <p>\n\n[Question|Q]: <q>",
     "[Read|Here is|Look at] [this|the following|the] [text|paragraph|passage|note][:|:|.]\n<p>\n\n<q>",
     "[Use|Answer from|Based on] the text[:|:|.] <p>\n\n[Now answer: ||]<q>",
-    "[Given the text|According to this text|From the text below|In this text]: \"<p>\" <q>",
+    '[Given the text|According to this text|From the text below|In this text]: "<p>" <q>',
     "I [read|found|got] this: <p> [Tell me: |My question: ||]<q>",
 )
 
@@ -47,7 +47,9 @@ def paragraph(rng: Random, split: Split) -> tuple[str, list[Entity]]:
     while True:
         kind = rng.choices(KINDS, KIND_WEIGHTS)[0]
         count = rng.choices((1, 2, 3), (5, 4, 1))[0]
-        entities = [entity(rng, split, kind, rng.randint(2, 5 if count < 3 else 3)) for _ in range(count)]
+        entities = [
+            entity(rng, split, kind, rng.randint(2, 5 if count < 3 else 3)) for _ in range(count)
+        ]
         text = _mix(rng, entities)
         if len({one.name for one in entities}) == count and fits(f"paragraph:{text}", split):
             return text, entities
@@ -83,7 +85,9 @@ def make(rng: Random, split: Split) -> Turn:
     shown = value_text(value)
     question = _framed(rng, text, pick(rng, attribute.asks, N=asked.name))
     reply = article_fixed(spin(rng, attribute.answer, N=asked.name, V=shown))
-    others = [value_text(e.values[key]) for e in entities if key in e.values and e.values[key] != value]
+    others = [
+        value_text(e.values[key]) for e in entities if key in e.values and e.values[key] != value
+    ]
     return Turn(
         user=question, reply=reply, short=f"{upper_first(shown)}.", value=value, keys=keys,
         expect={"kind": "fact", "value": shown, "not": others}, think=f"The text says: {asked.sentences[key]}",

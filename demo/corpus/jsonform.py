@@ -51,7 +51,12 @@ def _drawn(rng: Random, split: Split) -> tuple[Entity, dict[str, str], dict[str,
         source = entity(rng, split, rng.choices(KINDS, KIND_WEIGHTS)[0], rng.randint(2, 5))
         fields = [*source.values] if rng.random() < 0.75 else rng.sample([*source.values], 2)
         entries: list[tuple[str, str, Json]] = [
-            (rng.choice(source.kind.attributes[f].keys), source.kind.attributes[f].kind, source.values[f]) for f in fields
+            (
+                rng.choice(source.kind.attributes[f].keys),
+                source.kind.attributes[f].kind,
+                source.values[f],
+            )
+            for f in fields
         ]
         name = (rng.choice(source.kind.name_keys), "string", source.name)
         if rng.random() < 0.85:
@@ -87,8 +92,15 @@ def make(rng: Random, split: Split) -> Turn:
         typed = rng.random() < 0.6
         named_fields = [f"{n} ({k})" if typed else n for n, k in properties.items()]
         fields = join_words(named_fields) if rng.random() < 0.5 else ", ".join(named_fields)
-        empty = "{" + ", ".join(f'"{n}": {rng.choice(("...", "?", "null"))}' for n in properties) + "}"
-        question = pick(rng, _FIELD_FRAMES).replace("<f>", fields).replace("<o>", empty).replace("<t>", source.text)
+        empty = (
+            "{" + ", ".join(f'"{n}": {rng.choice(("...", "?", "null"))}' for n in properties) + "}"
+        )
+        question = (
+            pick(rng, _FIELD_FRAMES)
+            .replace("<f>", fields)
+            .replace("<o>", empty)
+            .replace("<t>", source.text)
+        )
     reply = json.dumps(filled, ensure_ascii=False)
     named = (f"name:{source.name}",) if source.kind.label == "person" else ()
     think = spin(rng, "I read the text and fill the fields <f>.", f=", ".join(properties))

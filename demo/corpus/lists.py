@@ -8,7 +8,15 @@ from random import Random
 from demo.corpus import words
 from demo.corpus.core import Split, Turn, as_typed, fits, join_words, pick, spin, with_chatter
 
-_POOLS = (words.ANIMALS, words.FOODS, words.THINGS, words.NATURE, words.QUALITIES, words.ACTIONS, words.JOBS)
+_POOLS = (
+    words.ANIMALS,
+    words.FOODS,
+    words.THINGS,
+    words.NATURE,
+    words.QUALITIES,
+    words.ACTIONS,
+    words.JOBS,
+)
 _ASKS: dict[str, tuple[str, ...]] = {
     "sort": (
         "[Sort|Order|Arrange] [these|the following|the] words [alphabetically|in alphabetical order|from A to Z][:|:|: ]<l>",
@@ -110,17 +118,29 @@ def _drawn_words(rng: Random, split: Split, count: int) -> list[str]:
 def _ask(rng: Random, patterns: tuple[str, ...], listed: str, later: tuple[str, ...]) -> str:
     """The question; a bulleted list always closes it."""
     if listed.startswith("\n"):
-        patterns = tuple(p for p in patterns if p.endswith(": <l>") or p.endswith("]<l>")) or (patterns[0],)
+        patterns = tuple(p for p in patterns if p.endswith(": <l>") or p.endswith("]<l>")) or (
+            patterns[0],
+        )
         return pick(rng, patterns).replace(": <l>", ":<l>").replace("<l>", listed)
     if rng.random() < 0.25:
-        told = spin(rng, "[Here are|I have|These are|I wrote down|Look at|Take|We got] [some|a few|these|my|the|several] [words|things|items|entries|names]", )
+        told = spin(
+            rng,
+            "[Here are|I have|These are|I wrote down|Look at|Take|We got] [some|a few|these|my|the|several] [words|things|items|entries|names]",
+        )
         after = pick(rng, later)
-        return with_chatter(rng, f"{told}: {listed}. {after}" if rng.random() < 0.6 else f"{listed}{rng.choice(('. ', ' - ', ': ', '. '))}{after}")
+        return with_chatter(
+            rng,
+            f"{told}: {listed}. {after}"
+            if rng.random() < 0.6
+            else f"{listed}{rng.choice(('. ', ' - ', ': ', '. '))}{after}",
+        )
     return with_chatter(rng, as_typed(rng, pick(rng, patterns, l=listed)))
 
 
 def _word_turn(rng: Random, split: Split) -> Turn:
-    op = rng.choices(("sort", "reverse", "count", "sort_desc", "first", "last"), (8, 5, 5, 1, 0.6, 0.6))[0]
+    op = rng.choices(
+        ("sort", "reverse", "count", "sort_desc", "first", "last"), (8, 5, 5, 1, 0.6, 0.6)
+    )[0]
     items = _drawn_words(rng, split, rng.randint(2, 12) if op == "count" else rng.randint(3, 7))
     question = _ask(rng, _ASKS[op], _written(rng, items), _LATER[op])
     if op == "count":
@@ -128,18 +148,24 @@ def _word_turn(rng: Random, split: Split) -> Turn:
         reply = f"There are {count} words."
         expect = {"kind": "number", "value": count}
         think = " ".join(f"{n} {item}" for n, item in enumerate(items, 1)) + f". So {count}."
-        return Turn(user=question, reply=reply, short=f"{count}.", value=count, expect=expect, think=think)
+        return Turn(
+            user=question, reply=reply, short=f"{count}.", value=count, expect=expect, think=think
+        )
     if op in ("first", "last"):
         word = items[0] if op == "first" else items[-1]
         think = f"The list is {', '.join(items)}. The {op} one is {word}."
         expect = {"kind": "words", "value": [word]}
-        return Turn(user=question, reply=word, short=f"{word}.", value=word, expect=expect, think=think)
+        return Turn(
+            user=question, reply=word, short=f"{word}.", value=word, expect=expect, think=think
+        )
     ordered = _ORDER[op](items)
     listed = ", ".join(ordered)
     how = "backwards" if op == "reverse" else "by first letters"
     think = f"The words are {', '.join(items)}. I go through them {how}: {listed}."
     expect = {"kind": "words", "value": ordered}
-    return Turn(user=question, reply=listed, short=f"{listed}.", value=ordered, expect=expect, think=think)
+    return Turn(
+        user=question, reply=listed, short=f"{listed}.", value=ordered, expect=expect, think=think
+    )
 
 
 def _number_turn(rng: Random, split: Split) -> Turn:
@@ -163,7 +189,9 @@ def _number_turn(rng: Random, split: Split) -> Turn:
     reply = ", ".join(map(str, ordered))
     think = f"I start with the {'largest' if op == 'down' else 'smallest'} and go on: {reply}."
     expect = {"kind": "words", "value": [str(n) for n in ordered]}
-    return Turn(user=question, reply=reply, short=f"{reply}.", value=ordered, expect=expect, think=think)
+    return Turn(
+        user=question, reply=reply, short=f"{reply}.", value=ordered, expect=expect, think=think
+    )
 
 
 def make(rng: Random, split: Split) -> Turn:
@@ -179,4 +207,6 @@ def make_echo(rng: Random, split: Split) -> Turn:
     ask = "[Repeat after me|Say|Please repeat|Repeat this|Repeat exactly|Echo|Say exactly this|Write]: <t>"
     question = spin(rng, ask, t=f'"{text}"' if rng.random() < 0.3 else text)
     expect = {"kind": "exact", "value": text}
-    return Turn(user=question, reply=text, short=text, value=text, expect=expect, think=f"I repeat: {text}")
+    return Turn(
+        user=question, reply=text, short=text, value=text, expect=expect, think=f"I repeat: {text}"
+    )

@@ -21,8 +21,31 @@ _NOUNS = ("colour", "size", "weight", "price", "shape", "smell", "owner", "age",
 _VERBS = (("likes", "like"), ("owns", "own"), ("bought", "buy"), ("found", "find"), ("sells", "sell"), ("paints", "paint"),
           ("lost", "lose"), ("wants", "want"), ("fears", "fear"), ("made", "make"), ("carries", "carry"), ("needs", "need"),
           ("misses", "miss"), ("collects", "collect"), ("repairs", "repair"), ("draws", "draw"), ("hates", "hate"))  # fmt: skip
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "1 May", "12 June", "3 April", "30 July")
-_PLAYS = ("football", "chess", "tennis", "the piano", "the guitar", "the drums", "golf", "the violin", "cards", "hockey")
+_DAYS = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "1 May",
+    "12 June",
+    "3 April",
+    "30 July",
+)
+_PLAYS = (
+    "football",
+    "chess",
+    "tennis",
+    "the piano",
+    "the guitar",
+    "the drums",
+    "golf",
+    "the violin",
+    "cards",
+    "hockey",
+)
 
 Draw = Callable[[Random, Split], str]
 
@@ -44,7 +67,12 @@ def _person(rng: Random, split: Split) -> str:
 
 
 def _thing(rng: Random, _: Split) -> str:
-    return spin(rng, "the [<q> |]<t>", q=rng.choice(words.QUALITIES), t=rng.choice(words.THINGS + words.ANIMALS + words.FOODS))
+    return spin(
+        rng,
+        "the [<q> |]<t>",
+        q=rng.choice(words.QUALITIES),
+        t=rng.choice(words.THINGS + words.ANIMALS + words.FOODS),
+    )
 
 
 def _a_thing(rng: Random, _: Split) -> str:
@@ -69,7 +97,11 @@ def _int(low: int, high: int) -> Draw:
 
 
 def _word_or_number(rng: Random, _: Split) -> str:
-    return str(rng.randint(2, 900)) if rng.random() < 0.4 else rng.choice(words.QUALITIES + words.COLOURS)
+    return (
+        str(rng.randint(2, 900))
+        if rng.random() < 0.4
+        else rng.choice(words.QUALITIES + words.COLOURS)
+    )
 
 
 RELATIONS: tuple[Relation, ...] = (
@@ -101,8 +133,28 @@ RELATIONS: tuple[Relation, ...] = (
     Relation(_person, _one(("English", "French", "German", "Spanish", "Dutch", "Polish", "Arabic", "Hindi", "Greek", "Finnish", "Latin")), ("<x> speaks <y>.", "<x> [talks|sings|writes] in <y>.", "<x> is learning <y>."), ("[What|Which] language does <x> [speak|know|use]?", "What does <x> speak?"), "It is <y>.", ("Who [speaks|knows] <y>?",)),
     Relation(lambda r, _: f"The {r.choice(words.QUALITIES).capitalize()} {r.choice(words.NATURE + words.THINGS).capitalize()}", lambda r, s: f"{person(r, s)} {surname(r)}", ("<x> was written by <y>.", "<y> wrote <x>.", "<y> is the author of <x>.", "<x> is [a book|a song|a film] by <y>."), ("Who [wrote|made] <x>?", "Who is the [author|writer] of <x>?", "By whom is <x>?"), "It is by <y>.", ("What did <y> write?",)),
 )  # fmt: skip
-_OPEN = ("", "", "", "I know this: ", "Listen. ", "Some facts. ", "Here is what I know. ", "Yesterday I heard this. ", "My notes say: ")
-_FRAMES = ("<t> <q>", "<t> <q>", "<t>\n<q>", "<t>\n\n<q>", "<q> <t>", "<t> [Question|My question|Now tell me|So|Tell me]: <q>", "[Facts|Notes|Text]: <t> [Question|Q]: <q>", "<t> [Now|So|OK,|And] <l>", "\"<t>\" <q>")
+_OPEN = (
+    "",
+    "",
+    "",
+    "I know this: ",
+    "Listen. ",
+    "Some facts. ",
+    "Here is what I know. ",
+    "Yesterday I heard this. ",
+    "My notes say: ",
+)
+_FRAMES = (
+    "<t> <q>",
+    "<t> <q>",
+    "<t>\n<q>",
+    "<t>\n\n<q>",
+    "<q> <t>",
+    "<t> [Question|My question|Now tell me|So|Tell me]: <q>",
+    "[Facts|Notes|Text]: <t> [Question|Q]: <q>",
+    "<t> [Now|So|OK,|And] <l>",
+    '"<t>" <q>',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +173,14 @@ class Fact:
 def _fact(rng: Random, split: Split, relation: Relation) -> Fact:
     value = relation.value(rng, split)
     verb, base = rng.choice(_VERBS)
-    slots = {"x": relation.subject(rng, split), "y": value, "k": rng.choice(_NOUNS), "v": verb, "b": base, "A": words.article(value)}
+    slots = {
+        "x": relation.subject(rng, split),
+        "y": value,
+        "k": rng.choice(_NOUNS),
+        "v": verb,
+        "b": base,
+        "A": words.article(value),
+    }
     return Fact(relation, slots)
 
 
@@ -144,17 +203,30 @@ def make(rng: Random, split: Split) -> Turn:
             continue
         question = asked.fill(rng, asked.relation.reverse if back else asked.relation.asks)
         answer = asked.slots["x"] if back else asked.slots["y"]
-        reply = f"{answer[:1].upper()}{answer[1:]}." if back else asked.fill(rng, (asked.relation.answer,))
+        reply = (
+            f"{answer[:1].upper()}{answer[1:]}."
+            if back
+            else asked.fill(rng, (asked.relation.answer,))
+        )
         told = asked.fill(rng, asked.relation.says)
         lines = [told, *(fact.fill(rng, fact.relation.says) for fact in facts[1:])]
         rng.shuffle(lines)
         text = _joined(rng, lines)
         if not fits(f"paragraph:{text}", split):
             continue
-        asking = pick(rng, _FRAMES).replace("<l>", lower_first(question)).replace("<q>", question).replace("<t>", text)
+        asking = (
+            pick(rng, _FRAMES)
+            .replace("<l>", lower_first(question))
+            .replace("<q>", question)
+            .replace("<t>", text)
+        )
         others = [] if back else [f.slots["y"] for f in facts[1:] if f.relation is asked.relation]
         others = [o for o in others if o not in answer and answer not in o and o not in reply]
-        names = tuple(f"name:{w}" for w in used if w.isalpha() and w[0].isupper() and w in asking and _is_name(facts, w))
+        names = tuple(
+            f"name:{w}"
+            for w in used
+            if w.isalpha() and w[0].isupper() and w in asking and _is_name(facts, w)
+        )
         return Turn(user=asking, reply=reply, short=f"{answer[:1].upper()}{answer[1:]}.", value=answer,
                     keys=(f"paragraph:{text}", *names), expect={"kind": "fact", "value": answer, "not": others},
                     think=f"The text says: {told}")  # fmt: skip
@@ -163,7 +235,8 @@ def make(rng: Random, split: Split) -> Turn:
 def _is_name(facts: list[Fact], word: str) -> bool:
     """Whether the word was drawn as a person's name."""
     return any(
-        (fact.relation.subject is _person and fact.slots["x"] == word) or (fact.relation.value is _person and fact.slots["y"] == word)
+        (fact.relation.subject is _person and fact.slots["x"] == word)
+        or (fact.relation.value is _person and fact.slots["y"] == word)
         for fact in facts
     )
 
@@ -172,6 +245,11 @@ def _joined(rng: Random, lines: list[str]) -> str:
     """The sentences in turn, two of them now and then joined to one."""
     if len(lines) > 1 and rng.random() < 0.35:
         joint = rng.choice((", ", " and ", ", but ", ", and ", "; "))
-        second = lines[1] if lines[1].split(" ")[0] not in ("The", "There", "In", "On", "At", "A", "An", "One", "You") else lower_first(lines[1])
+        second = (
+            lines[1]
+            if lines[1].split(" ")[0]
+            not in ("The", "There", "In", "On", "At", "A", "An", "One", "You")
+            else lower_first(lines[1])
+        )
         lines = [lines[0][:-1] + joint + second, *lines[2:]]
     return rng.choice(_OPEN) + " ".join(lines)

@@ -138,16 +138,27 @@ def recall(rng: Random, split: Split) -> tuple[Turn, Turn]:
     if rng.random() < 0.6:
         told = _introduction(rng, split)
         name = told.value["name"]
-        asks = ("[What is|What's|Do you remember|Tell me|Do you know|Can you say] my name[?|?]", "Who am I?", "[What did I say my name was|How did I introduce myself|Do you still know my name]?")
+        asks = (
+            "[What is|What's|Do you remember|Tell me|Do you know|Can you say] my name[?|?]",
+            "Who am I?",
+            "[What did I say my name was|How did I introduce myself|Do you still know my name]?",
+        )
         reply, value = f"Your name is {name}.", {"name": name}
     else:
         told = _origin(rng) if rng.random() < 0.5 else _hobby(rng)
         if "place" in told.value:
             name = told.value["place"]
-            asks = ("[Which|What] [city|place|town] did I [mention|talk about|name]?", "[What was|What is] the name of [my|the] [town|city|place]?")
+            asks = (
+                "[Which|What] [city|place|town] did I [mention|talk about|name]?",
+                "[What was|What is] the name of [my|the] [town|city|place]?",
+            )
         else:
             name = told.value["hobby"]
-            asks = ("[What|Which] hobby did I [mention|talk about|name]?", "What [do I like|did I say I like]?", "[What is|What's] my hobby?")
+            asks = (
+                "[What|Which] hobby did I [mention|talk about|name]?",
+                "What [do I like|did I say I like]?",
+                "[What is|What's] my hobby?",
+            )
         reply, value = f"You told me about {name}.", told.value
     question = as_typed(rng, pick(rng, asks))
     ask = Turn(user=question, reply=reply, short=f"{name}.", value=value, expect={"kind": "contains", "value": [name]},

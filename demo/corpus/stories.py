@@ -25,7 +25,20 @@ _PLACES = (
     "forest", "village by the sea", "town on a hill", "valley", "meadow", "garden", "house by a lake", "farm",
     "harbor", "mountain village", "wood", "castle", "small town", "cave by a river", "cottage near a mill",
 )  # fmt: skip
-_TRAITS = ("kind", "brave", "shy", "curious", "clever", "lazy", "cheerful", "careful", "young", "quiet", "lonely", "honest")
+_TRAITS = (
+    "kind",
+    "brave",
+    "shy",
+    "curious",
+    "clever",
+    "lazy",
+    "cheerful",
+    "careful",
+    "young",
+    "quiet",
+    "lonely",
+    "honest",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +139,19 @@ PLOTS: tuple[Plot, ...] = (
 
 def _cast(rng: Random, split: Split) -> dict[str, str]:
     """Names, roles and words of one story."""
-    hero = rng.choice(words.ANIMALS + words.JOBS + ("robot", "girl", "boy", "princess", "knight", "giant", "wizard"))
+    hero = rng.choice(
+        words.ANIMALS
+        + words.JOBS
+        + ("robot", "girl", "boy", "princess", "knight", "giant", "wizard")
+    )
     helper = rng.choice([animal for animal in words.ANIMALS if animal != hero])
     thing = rng.choice(words.THINGS)
     name, friend = person(rng, split), person(rng, split)
     while friend == name:
         friend = person(rng, split)
-    he = {"girl": "she", "princess": "she", "boy": "he", "knight": "he"}.get(hero, rng.choice(("he", "she")))
+    he = {"girl": "she", "princess": "she", "boy": "he", "knight": "he"}.get(
+        hero, rng.choice(("he", "she"))
+    )
     return {
         "hero": hero, "helper": helper, "thing": thing, "n": name, "m": friend, "he": he, "He": he.capitalize(),
         "him": "him" if he == "he" else "her", "his": "his" if he == "he" else "her",
@@ -146,7 +165,11 @@ def make(rng: Random, split: Split) -> Turn:
     if rng.random() < 0.75:
         hero = cast["hero"]
         named = rng.random() < 0.3
-        who = f"{words.article(hero)} {hero}" if rng.random() < 0.85 or named else f"{words.article(cast['trait'])} {cast['trait']} {hero}"
+        who = (
+            f"{words.article(hero)} {hero}"
+            if rng.random() < 0.85 or named
+            else f"{words.article(cast['trait'])} {cast['trait']} {hero}"
+        )
         who += f" [called|named] {cast['n']}" if named else ""
         question = spin(rng, pick(rng, _ASKS, hero=who, thing=cast["a_thing"]))
     else:
@@ -154,7 +177,9 @@ def make(rng: Random, split: Split) -> Turn:
     plot = rng.choice(PLOTS)
     text = " ".join(pick(rng, (line,)) for line in plot.lines)
     for slot, value in cast.items():
-        text = text.replace(f" a <{slot}>", f" {words.article(value)} {value}").replace(f"<{slot}>", value)
+        text = text.replace(f" a <{slot}>", f" {words.article(value)} {value}").replace(
+            f"<{slot}>", value
+        )
     gist = spin(rng, plot.gist, **cast)
     keys = (f"name:{cast['n']}", f"name:{cast['m']}")
     return Turn(user=as_typed(rng, question), reply=text, short=gist, value=gist, keys=keys,

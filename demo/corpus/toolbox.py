@@ -57,14 +57,29 @@ def _clock(rng: Random, _: Split) -> str:
 
 
 def _phrase(rng: Random, _: Split) -> str:
-    return spin(rng, "[buy|find|wash|bring|fix|pack|sell] the [<q> |]<t>", q=rng.choice(words.QUALITIES), t=rng.choice(words.THINGS + words.FOODS))
+    return spin(
+        rng,
+        "[buy|find|wash|bring|fix|pack|sell] the [<q> |]<t>",
+        q=rng.choice(words.QUALITIES),
+        t=rng.choice(words.THINGS + words.FOODS),
+    )
 
 
 def _money(rng: Random) -> float:
     return rng.randint(2, 900) + rng.choice((0.0, 0.5, 0.25, 0.8))
 
 
-_DAYS = ("today", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_DAYS = (
+    "today",
+    "tomorrow",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+)
 _MONEY = ("EUR", "USD", "GBP", "JPY", "CHF", "SEK", "INR", "CAD")
 _TONGUES = ("French", "German", "Spanish", "Dutch", "Italian", "Polish", "Japanese", "Turkish")
 _FOODS = ("Italian", "Indian", "Thai", "Greek", "Mexican", "Turkish", "Japanese", "vegan", "French")

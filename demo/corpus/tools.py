@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from random import Random
 
 from demo.corpus import arithmetic, lists, smalltalk
-from demo.corpus.core import Example, Json, Message, Split, ToolCall, as_typed, lower_first, spin, with_chatter
+from demo.corpus.core import (
+    Example,
+    Json,
+    Message,
+    Split,
+    ToolCall,
+    as_typed,
+    lower_first,
+    spin,
+    with_chatter,
+)
 from demo.corpus.toolbox import TOOLS, Tool
 
 NO_TOOL = "None of my tools can do that."
@@ -34,8 +44,14 @@ class Offer:
             if param.options:
                 body["enum"] = [*param.options]
             properties[offered] = body
-        always = set(self.tool.params).intersection(*(set(_SLOT.findall(ask)) for ask in self.tool.asks))
-        schema = {"type": "object", "properties": properties, "required": [self.params[k] for k in self.params if k in always]}
+        always = set(self.tool.params).intersection(
+            *(set(_SLOT.findall(ask)) for ask in self.tool.asks)
+        )
+        schema = {
+            "type": "object",
+            "properties": properties,
+            "required": [self.params[k] for k in self.params if k in always],
+        }
         about = spin(rng, self.tool.about) + rng.choice(("", "."))
         function: dict[str, Json] = {"name": self.name, "description": about, "parameters": schema}
         if rng.random() < 0.12:
@@ -56,7 +72,10 @@ class Request:
     def call(self) -> ToolCall:
         """The call that answers the request, arguments in the schema's order."""
         names = self.offer.params
-        return {"name": self.offer.name, "arguments": {names[k]: self.values[k] for k in names if k in self.values}}
+        return {
+            "name": self.offer.name,
+            "arguments": {names[k]: self.values[k] for k in names if k in self.values},
+        }
 
 
 def _offer(rng: Random, tool: Tool) -> Offer:
@@ -107,7 +126,9 @@ def make(rng: Random, split: Split) -> Example:
     if any(tool.names[0] == "search_docs" for tool in chosen):
         want = "none" if want == "misfit" else want  # a search could meet any request
     if want in ("none", "misfit"):
-        return _without_call(rng, split, specs, None if want == "none" else _offer(rng, chosen[count]))
+        return _without_call(
+            rng, split, specs, None if want == "none" else _offer(rng, chosen[count])
+        )
     requests = [_request(rng, split, rng.choice(offers))]
     if want == "two":
         requests.append(_request(rng, split, rng.choice(offers)))
@@ -120,7 +141,13 @@ def make(rng: Random, split: Split) -> Example:
     calls = [request.call() for request in requests]
     messages.append({"role": "assistant", "content": "", "tool_calls": calls})
     if rng.random() < 0.5:
-        return Example(task="tool call", messages=messages, tools=specs, keys=_keys(requests), expect={"kind": "calls", "value": calls})
+        return Example(
+            task="tool call",
+            messages=messages,
+            tools=specs,
+            keys=_keys(requests),
+            expect={"kind": "calls", "value": calls},
+        )
     return _with_result(rng, messages, specs, requests)
 
 
@@ -131,23 +158,38 @@ def _joined_cities(rng: Random, requests: list[Request]) -> str:
         return ""
     if set(second.values) != {"city"}:
         return ""
-    return first.text.replace(first.values["city"], f"{first.values['city']} and {second.values['city']}")
+    return first.text.replace(
+        first.values["city"], f"{first.values['city']} and {second.values['city']}"
+    )
 
 
-def _with_result(rng: Random, messages: list[Message], specs: list[dict[str, Json]], requests: list[Request]) -> Example:
+def _with_result(
+    rng: Random, messages: list[Message], specs: list[dict[str, Json]], requests: list[Request]
+) -> Example:
     """Go on with the tools' results and the sentence that reports them."""
     said, wanted = [], []
     for request in requests:
         result = request.offer.tool.result(rng)
         messages.append({"role": "tool", "content": json.dumps(result)})
-        known = {**{k: str(v) for k, v in request.values.items()}, **{k: str(v) for k, v in result.items()}}
+        known = {
+            **{k: str(v) for k, v in request.values.items()},
+            **{k: str(v) for k, v in result.items()},
+        }
         said.append(_SLOT.sub(lambda m, known=known: known[m.group(1)], request.offer.tool.says))  # type: ignore[misc]
         wanted.append(said[-1])
     messages.append({"role": "assistant", "content": " ".join(said)})
-    return Example(task="tool result", messages=messages, tools=specs, keys=_keys(requests), expect={"kind": "exact", "value": " ".join(wanted)})
+    return Example(
+        task="tool result",
+        messages=messages,
+        tools=specs,
+        keys=_keys(requests),
+        expect={"kind": "exact", "value": " ".join(wanted)},
+    )
 
 
-def _without_call(rng: Random, split: Split, specs: list[dict[str, Json]], misfit: Offer | None) -> Example:
+def _without_call(
+    rng: Random, split: Split, specs: list[dict[str, Json]], misfit: Offer | None
+) -> Example:
     """Small talk or sums beside tools, or a request that no offered tool can meet."""
     if misfit is not None:
         request = _request(rng, split, misfit)
@@ -155,7 +197,22 @@ def _without_call(rng: Random, split: Split, specs: list[dict[str, Json]], misfi
             {"role": "user", "content": with_chatter(rng, as_typed(rng, request.text))},
             {"role": "assistant", "content": NO_TOOL},
         ]
-        return Example(task="tool call", messages=messages, tools=specs, keys=_keys([request]), expect={"kind": "exact", "value": NO_TOOL})
+        return Example(
+            task="tool call",
+            messages=messages,
+            tools=specs,
+            keys=_keys([request]),
+            expect={"kind": "exact", "value": NO_TOOL},
+        )
     turn = rng.choice((arithmetic.make, lists.make, smalltalk.make, smalltalk.make))(rng, split)
-    messages = [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.reply}]
-    return Example(task="tool call", messages=messages, tools=specs, keys=turn.keys, expect={"kind": "no call", "then": turn.expect})
+    messages = [
+        {"role": "user", "content": turn.user},
+        {"role": "assistant", "content": turn.reply},
+    ]
+    return Example(
+        task="tool call",
+        messages=messages,
+        tools=specs,
+        keys=turn.keys,
+        expect={"kind": "no call", "then": turn.expect},
+    )

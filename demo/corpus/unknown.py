@@ -6,11 +6,19 @@ from random import Random
 
 from demo.corpus import words
 from demo.corpus.core import Split, Turn, as_typed, pick, with_chatter
-from demo.corpus.toolbox import TOOLS
 from demo.corpus.names import brand, person, place, surname
+from demo.corpus.toolbox import TOOLS
 
 REPLY = "I am sorry, but I do not know that. I am a small demo model."
-_LOOKUPS = ("get_weather", "get_time", "get_stock_price", "get_distance", "search_flights", "find_restaurant", "get_order")
+_LOOKUPS = (
+    "get_weather",
+    "get_time",
+    "get_stock_price",
+    "get_distance",
+    "search_flights",
+    "find_restaurant",
+    "get_order",
+)
 _ASKS = (
     "Who [won|lost|played in] the [final|election|world cup|race|war|match] [in|of] <y>?",
     "Who [is|was] the [president|king|queen|mayor|prime minister|leader] of <p>[| in <y>]?",
@@ -32,7 +40,7 @@ _ASKS = (
     "How do I [fix|build|repair|clean] [a <t>|my car|an engine|a roof]?",
     "[What is|Give me] a [good |]recipe for <f> [soup|cake|pie|salad][?|.]",
     "Which [team|film|book|song|phone|car] is [the best|the most popular] [in <p>|of <y>|right now]?",
-    "[Translate|How do you say] \"[good night|thank you|the <a> sleeps]\" [to|in] [Latin|Chinese|Russian|Finnish].",
+    '[Translate|How do you say] "[good night|thank you|the <a> sleeps]" [to|in] [Latin|Chinese|Russian|Finnish].',
     "How many [people|<as>|trees] live in <p>?",
     "Who is the [richest|tallest|oldest|fastest] [person|man|woman] [in the world|in <p>]?",
 )

@@ -54,7 +54,9 @@ ACTIONS = _words(
     shout sing sit skip sleep slide smile speak spin stand start stay stop swim swing take talk teach tell think throw
     touch try turn visit wait walk wash watch wave whisper win wish work write"""
 )
-COLOURS = _words("red blue green yellow orange purple pink brown black white gray silver golden violet")
+COLOURS = _words(
+    "red blue green yellow orange purple pink brown black white gray silver golden violet"
+)
 JOBS = _words(
     """actor artist baker banker barber builder butcher carpenter chef clerk coach dancer dentist designer doctor driver
     editor engineer farmer fisher gardener judge lawyer librarian mechanic miner musician nurse painter pharmacist

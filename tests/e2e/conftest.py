@@ -11,8 +11,8 @@ from tests.stack import Stack, start_stack
 
 
 @pytest.fixture(scope="session")
-def stack(redis_server: str) -> Iterator[Stack]:
-    made = start_stack(redis_server, "--step-delay-s", "0.002", "--vocab-size", "200")
+def stack() -> Iterator[Stack]:
+    made = start_stack("--step-delay-s", "0.002", "--vocab-size", "200")
     yield made
     made.stop()
 

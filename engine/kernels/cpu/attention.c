@@ -116,10 +116,7 @@ INLINE float soften(const Attention *a, Tile *t, int r, int64_t start, float *sc
     for (int64_t b = 0; b < first; b++) scores[b] = -INFINITY;
     for (int64_t b = last + 1; b < a->block; b++) scores[b] = -INFINITY;
     vec high = load(scores); /* masked keys stay below every other one */
-    for (int64_t b = LANES; b < a->block; b += LANES) {
-        vec v = load(scores + b);
-        high = pick(v > high, v, high);
-    }
+    for (int64_t b = LANES; b < a->block; b += LANES) high = higher(high, load(scores + b));
     float peak = largest(high);
     if (peak < t->peak[r]) peak = t->peak[r];
     vec total = {0};
@@ -129,7 +126,7 @@ INLINE float soften(const Attention *a, Tile *t, int r, int64_t start, float *sc
         total += w;
         store(scores + b, w);
     }
-    float shrink = t->peak[r] == -INFINITY ? 0.0f : expf(t->peak[r] - peak);
+    float shrink = t->peak[r] == peak ? 1.0f : expf(t->peak[r] - peak); /* 0 at first */
     t->total[r] = t->total[r] * shrink + sum(total);
     t->peak[r] = peak;
     return shrink;

@@ -20,7 +20,7 @@ static void argmax_rows(void *arg, int64_t from, int64_t to) {
         int64_t i = 0;
         for (; i + LANES <= a->width; i += LANES) {
             vec v = load(x + i);
-            high = pick(v > high, v, high);
+            high = higher(v, high);
             odd += v * 0.0f; /* NaN or infinity leaves a mark */
         }
         best = largest(high);
@@ -56,40 +56,66 @@ typedef struct {
     int64_t width;
 } Gumbel;
 
-/* Philox4x32-10 on one counter (Salmon et al., SC 2011). */
-INLINE void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
+#define GROUP (4 * LANES) /* tokens whose words are made together */
+
+typedef uint64_t wide __attribute__((vector_size(8 * LANES))); /* 32-bit words in 64-bit lanes */
+
+/* Words of tokens first … first + GROUP - 1, by Philox4x32-10 on sixteen counters at a time
+ * (Salmon et al., SC 2011): word w of counter n belongs to token 4 n + w. */
+INLINE void philox_words(int64_t first, uint32_t position, uint64_t seed, uint32_t words[GROUP]) {
+    const wide low = (wide){0} + 0xFFFFFFFFu;
+    wide c0, c1 = (wide){0} + position, c2 = {0}, c3 = {0};
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int l = 0; l < LANES; l++) c0[l] = (uint32_t)(first / 4) + l;
     for (int round = 0; round < 10; round++) {
-        uint64_t left = (uint64_t)c[0] * 0xD2511F53u, right = (uint64_t)c[2] * 0xCD9E8D57u;
-        uint32_t c1 = c[1], c3 = c[3];
-        c[0] = (uint32_t)(right >> 32) ^ c1 ^ k0;
-        c[1] = (uint32_t)right;
-        c[2] = (uint32_t)(left >> 32) ^ c3 ^ k1;
-        c[3] = (uint32_t)left;
+        wide left = c0 * 0xD2511F53u, right = c2 * 0xCD9E8D57u;
+        c0 = (right >> 32) ^ c1 ^ k0;
+        c1 = right & low;
+        c2 = (left >> 32) ^ c3 ^ k1;
+        c3 = left & low;
         k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+    }
+    for (int l = 0; l < LANES; l++) {
+        words[4 * l] = (uint32_t)c0[l], words[4 * l + 1] = (uint32_t)c1[l];
+        words[4 * l + 2] = (uint32_t)c2[l], words[4 * l + 3] = (uint32_t)c3[l];
     }
 }
 
-/* The noise of a 32-bit word is at most -ln(-ln(1 - 2^-33)) < 23: a token that is further below
- * the best sum so far cannot win, and its noise is never computed. */
-#define MOST_NOISE 23.0
+/* Which tokens of a group may still win: with noise g = -ln(-ln u) < -ln(1 - u), the sum x + g
+ * passes `best` only if 1 - u < e^(x - best). The slack covers the rounding of both sides. */
+INLINE int may_win(const float *x, const uint32_t words[GROUP], float best, int32_t near[GROUP]) {
+    ivec any = {0};
+    for (int v = 0; v < GROUP; v += LANES) {
+        uvec word;
+        memcpy(&word, words + v, sizeof word);
+        vec above = __builtin_convertvector((ivec)(~word >> 1), vec) * 4.6566129e-10f;
+        ivec passed = above <= vexp(load(x + v) - best) * 1.001f + 1e-9f;
+        memcpy(near + v, &passed, sizeof passed);
+        any |= passed;
+    }
+    int found = 0;
+    for (int l = 0; l < LANES; l++) found |= any[l];
+    return found;
+}
 
 static void gumbel_rows(void *arg, int64_t from, int64_t to) {
     const Gumbel *a = arg;
     for (int64_t t = from; t < to; t++) {
-        const float *x = a->logits + t * a->width;
-        const uint64_t seed = a->seeds[t];
+        const float *row = a->logits + t * a->width;
         double best = -INFINITY;
         int64_t at = -1;
-        for (int64_t i = 0; i < a->width; i += 4) {
-            const int count = a->width - i < 4 ? (int)(a->width - i) : 4;
-            int near = 0;
-            for (int j = 0; j < count; j++) near |= x[i + j] + MOST_NOISE > best;
-            if (!near) continue;
-            uint32_t c[4] = {(uint32_t)(i / 4), (uint32_t)a->positions[t], 0, 0};
-            philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
-            for (int j = 0; j < count; j++) {
-                if (!(x[i + j] + MOST_NOISE > best)) continue;
-                double sum = x[i + j] - log(-log((c[j] + 0.5) / 4294967296.0));
+        for (int64_t i = 0; i < a->width; i += GROUP) {
+            float x[GROUP];
+            int64_t count = a->width - i < GROUP ? a->width - i : GROUP;
+            for (int64_t j = 0; j < GROUP; j++) x[j] = j < count ? row[i + j] : -INFINITY;
+            uint32_t words[GROUP];
+            int32_t near[GROUP];
+            memset(near, 1, sizeof near);
+            philox_words(i, (uint32_t)a->positions[t], a->seeds[t], words);
+            if (at >= 0 && !may_win(x, words, (float)best, near)) continue;
+            for (int j = 0; j < GROUP; j++) {
+                if (!near[j] || x[j] == -INFINITY) continue;
+                double sum = x[j] - log(-log((words[j] + 0.5) / 4294967296.0));
                 if (sum > best) best = sum, at = i + j;
             }
         }

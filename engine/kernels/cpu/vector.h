@@ -59,18 +59,31 @@ INLINE float from_bf16(uint16_t h) {
     memcpy(&x, &u, 4);
     return x;
 }
+INLINE vec swap8(vec v) {
+    return __builtin_shuffle(v, (ivec){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
+}
+INLINE vec swap4(vec v) {
+    return __builtin_shuffle(v, (ivec){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
+}
+INLINE vec swap2(vec v) {
+    return __builtin_shuffle(v, (ivec){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
+}
+INLINE vec swap1(vec v) {
+    return __builtin_shuffle(v, (ivec){1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14});
+}
 /* Sum of lanes, pairwise in a fixed order. */
 INLINE float sum(vec v) {
-    float x[LANES];
-    memcpy(x, &v, sizeof x);
-    for (int width = LANES / 2; width; width /= 2)
-        for (int i = 0; i < width; i++) x[i] += x[i + width];
-    return x[0];
+    v += swap8(v);
+    v += swap4(v);
+    v += swap2(v);
+    return (v + swap1(v))[0];
 }
+INLINE vec higher(vec a, vec b) { return pick(a > b, a, b); }
 INLINE float largest(vec v) {
-    float m = v[0];
-    for (int i = 1; i < LANES; i++) m = v[i] > m ? v[i] : m;
-    return m;
+    v = higher(v, swap8(v));
+    v = higher(v, swap4(v));
+    v = higher(v, swap2(v));
+    return higher(v, swap1(v))[0];
 }
 /* e^x for x <= 88: x = n ln 2 + r, a polynomial of degree 6 on r, relative error < 2e-7. */
 INLINE vec vexp(vec x) {

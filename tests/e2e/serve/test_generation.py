@@ -8,10 +8,11 @@ import openai
 import pytest
 
 PROMPT = "Once upon a time there was a pagoda, and in it"
+ON = {"ignore_eos": True}  # the full number of tokens, whatever the model says
 
 
 def text_of(client, model, **fields):
-    reply = client.completions.create(model=model, prompt=PROMPT, **fields)
+    reply = client.completions.create(model=model, prompt=PROMPT, extra_body=ON, **fields)
     return reply.choices[0].text
 
 
@@ -41,18 +42,24 @@ def test_a_stop_string_cuts_the_text_wherever_tokens_end(client, model):
     full = text_of(client, model, max_tokens=32, temperature=0)
     stop = full[7:12]
     cut = client.completions.create(
-        model=model, prompt=PROMPT, max_tokens=32, temperature=0, stop=[stop]
+        model=model, prompt=PROMPT, max_tokens=32, temperature=0, stop=[stop], extra_body=ON
     ).choices[0]
     assert (cut.text, cut.finish_reason) == (full[: full.index(stop)], "stop")
     stream = client.completions.create(
-        model=model, prompt=PROMPT, max_tokens=32, temperature=0, stop=[stop], stream=True
+        model=model,
+        prompt=PROMPT,
+        max_tokens=32,
+        temperature=0,
+        stop=[stop],
+        stream=True,
+        extra_body=ON,
     )
     assert "".join(c.choices[0].text for c in stream) == cut.text
 
 
 def test_choices_share_one_prompt(client, model):
     reply = client.completions.create(
-        model=model, prompt=PROMPT, n=2, max_tokens=8, temperature=1.0, seed=11
+        model=model, prompt=PROMPT, n=2, max_tokens=8, temperature=1.0, seed=11, extra_body=ON
     )
     assert [choice.index for choice in reply.choices] == [0, 1]
     assert reply.choices[0].text != reply.choices[1].text
@@ -74,7 +81,7 @@ def test_the_same_seed_gives_the_same_text_whatever_runs_beside_it(client, model
 
 def test_echo_with_logprobs_scores_the_prompt(client, model):
     reply = client.completions.create(
-        model=model, prompt=PROMPT, max_tokens=2, temperature=0, echo=True, logprobs=2
+        model=model, prompt=PROMPT, max_tokens=1, temperature=0, echo=True, logprobs=2
     ).choices[0]
     logprobs = reply.logprobs
     assert reply.text.startswith(PROMPT)

@@ -13,9 +13,9 @@ STEP_S = "0.002"
 
 
 @pytest.fixture(scope="session")
-def stack(redis_server: str) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     """Shared by all tests here; its Redis is not emptied between them."""
-    made = start_stack(redis_server, "--step-delay-s", STEP_S, "--vocab-size", "200")
+    made = start_stack("--step-delay-s", STEP_S, "--vocab-size", "200")
     yield made
     made.stop()
 

@@ -66,7 +66,7 @@ def config_for(folder: Path, num_blocks: int) -> EngineConfig:
 
 
 def ragged_jobs() -> list[Job]:
-    """Mostly short prompts that outgrow their blocks; some of three chunks, some sharing a prefix."""
+    """Mostly short prompts that outgrow their blocks; some of three chunks, some with a prefix."""
     draw = random.Random(7)
     shared = [draw.randrange(VOCAB) for _ in range(48)]
     jobs = []

@@ -40,7 +40,7 @@ def test_missing_migrations_are_refused_in_production(settings: Any, monkeypatch
     settings.PAGODA = replace(settings.PAGODA, database_url=PRODUCTION["PAGODA_DATABASE_URL"])
     plan = "django.db.migrations.executor.MigrationExecutor.migration_plan"
     monkeypatch.setattr(plan, lambda self, targets: [("catalog", False)] * 3)
-    with pytest.raises(CommandError, match="lacks 3 migrations.*pagoda migrate"):
+    with pytest.raises(CommandError, match=r"lacks 3 migrations.*pagoda migrate"):
         call_command("prepare")
 
 

@@ -172,9 +172,22 @@ def test_taken_port_is_refused_before_anything_starts(serve: Serve, tmp_path: Pa
     assert not (tmp_path / "home" / "pagoda.sqlite3").exists()
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_more_web_processes_can_join_on_another_port(server: str, serve: Serve) -> None:
+    port = free_port()
+    joined = Serve(start(serve.home, port, "--only", "web", "--server", server), serve.home, port)
+    try:
+        wait_for(lambda: healthy(joined.url), START_LIMIT_S)
+        assert joined.complete().status_code == 200
+    finally:
+        joined.process.terminate()
+        assert joined.process.wait(timeout=30) == 0
+
+
 @pytest.mark.parametrize("words", ["inference_site.web", "inference_site settle", "engine.testing"])
 def test_killed_child_comes_back(words: str, serve: Serve) -> None:
     (before,) = serve.pids(words)
+    assert serve.complete().status_code == 200
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: bool(serve.pids(words)) and before not in serve.pids(words), 20)
     wait_for(lambda: healthy(serve.url), 30)

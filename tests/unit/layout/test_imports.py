@@ -19,6 +19,7 @@ APPS_MAY_USE = {  # the engine's torch-free face
     "engine.sampling_params",
     "engine.settings",
     "engine.config",
+    "engine.machine",
     "engine.scripts",
     "engine.redis_keys",
     "engine.redis_link",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.models.agent.facts import facts_of
 from apps.models.dashboard import sentence
 from apps.models.health import Sight
+from apps.models.selectors import Placement
 from engine.messages import EngineBeat, EngineState
 from inference_site.metrics import exposition
 
@@ -13,21 +14,28 @@ def beat(model: str = "m", state: EngineState = EngineState.READY, **more: int) 
     return EngineBeat(engine="e", model=model, state=state, **more)
 
 
+def sight(*beats: EngineBeat, wanted: set[str], announced: bool = True) -> Sight:
+    engines = frozenset({"e"}) if announced else frozenset()
+    return Sight(Placement(frozenset(wanted), ("e",), engines), beats)
+
+
 def test_empty_install_is_healthy() -> None:
-    assert Sight().healthy
+    assert sight(wanted=set()).healthy
 
 
 def test_every_wanted_model_needs_a_ready_engine() -> None:
-    assert Sight((beat("a"), beat("b")), frozenset({"a", "b"})).healthy
-    assert not Sight((beat("a"),), frozenset({"a", "b"})).healthy
-    assert not Sight((beat("a", EngineState.LOADING),), frozenset({"a"})).healthy
+    assert sight(beat("a"), beat("b"), wanted={"a", "b"}).healthy
+    assert not sight(beat("a"), wanted={"a", "b"}).healthy
+    assert not sight(beat("a", EngineState.LOADING), wanted={"a"}).healthy
+
+
+def test_an_engine_counts_once_its_model_can_be_listed() -> None:
+    assert not sight(beat("a"), wanted={"a"}, announced=False).healthy
 
 
 def test_engine_that_has_work_and_does_not_step_is_ill() -> None:
-    hung = beat("a", running=1, step_age_ms=10_001)
-    assert not Sight((hung,), frozenset({"a"})).healthy
-    idle = beat("a", step_age_ms=10_001)
-    assert Sight((idle,), frozenset({"a"})).healthy
+    assert not sight(beat("a", running=1, step_age_ms=10_001), wanted={"a"}).healthy
+    assert sight(beat("a", step_age_ms=10_001), wanted={"a"}).healthy
 
 
 def test_metrics_hold_the_figures_of_a_heartbeat() -> None:

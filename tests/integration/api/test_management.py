@@ -1,0 +1,128 @@
+"""The management API and the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from apps.api.routing import CONSUMERS
+
+BODY = {"model": "tiny", "prompt": "a", "max_tokens": 1}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_a_revoked_key_is_refused_at_once(client: httpx.Client) -> None:
+    made = client.post("/api/keys", json={"name": "short"}).json()
+    headers = bearer(made["key"])
+    assert client.post("/v1/completions", json=BODY, headers=headers).status_code == 200
+    assert client.delete(f"/api/keys/{made['id']}").json()["revoked_at"]
+    assert client.post("/v1/completions", json=BODY, headers=headers).status_code == 401
+
+
+def test_a_running_stream_of_a_revoked_key_is_cut(client: httpx.Client) -> None:
+    made = client.post("/api/keys", json={"name": "running"}).json()
+    long = BODY | {"max_tokens": 2000, "stream": True, "n": 8}
+    text = ""
+    with client.stream("POST", "/v1/completions", json=long, headers=bearer(made["key"])) as reply:
+        for piece in reply.iter_text():
+            if not text:
+                client.post(f"/api/keys/{made['id']}/revoke")
+            text += piece
+    assert '"code":"invalid_api_key"' in text
+    assert "[DONE]" not in text
+
+
+def test_an_edited_limit_holds_for_the_next_request(client: httpx.Client) -> None:
+    made = client.post("/api/keys", json={"name": "edit"}).json()
+    headers = bearer(made["key"])
+    client.post("/v1/completions", json=BODY, headers=headers)
+    assert client.patch(f"/api/keys/{made['id']}", json={"rpm": 1}).json()["rpm"] == 1
+    found = [client.post("/v1/completions", json=BODY, headers=headers) for _ in range(2)]
+    assert [reply.status_code for reply in found] == [200, 429]
+    assert client.patch(f"/api/keys/{made['id']}", json={"rpm": None}).json()["rpm"] is None
+    assert client.post("/v1/completions", json=BODY, headers=headers).status_code == 200
+
+
+def test_a_rotated_key_lives_on_during_its_grace(client: httpx.Client) -> None:
+    made = client.post("/api/keys", json={"name": "old"}).json()
+    successor = client.post(f"/api/keys/{made['id']}/rotate", json={"grace_hours": 1}).json()
+    for key in (made["key"], successor["key"]):
+        assert client.post("/v1/completions", json=BODY, headers=bearer(key)).status_code == 200
+    assert client.get(f"/api/keys/{made['id']}").json()["successor"] == successor["id"]
+
+
+def test_a_key_for_one_model_cannot_see_others(client: httpx.Client) -> None:
+    key = client.post("/api/keys", json={"name": "x", "allowed_models": ["other"]}).json()["key"]
+    assert client.get("/v1/models", headers=bearer(key)).json()["data"] == []
+    reply = client.post("/v1/completions", json=BODY, headers=bearer(key))
+    assert reply.json()["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("scopes", [["admin"], ["metrics"]])
+def test_a_manager_cannot_give_what_it_has_not_got(client: httpx.Client, scopes: list[str]) -> None:
+    manager = client.post("/api/keys", json={"name": "m", "scopes": ["management"]}).json()["key"]
+    body = {"name": "wider", "scopes": scopes}
+    assert client.post("/api/keys", json=body, headers=bearer(manager)).status_code == 403
+    target = client.post("/api/keys", json={"name": "t"}, headers=bearer(manager)).json()["id"]
+    patched = client.patch(f"/api/keys/{target}", json={"scopes": scopes}, headers=bearer(manager))
+    assert patched.status_code == 403
+    assert client.post("/v1/completions", json=BODY, headers=bearer(manager)).status_code == 403
+
+
+def test_a_manager_sees_only_its_owners_keys(client: httpx.Client) -> None:
+    body: dict[str, Any] = {"name": "m", "owner": "others", "scopes": ["management"]}
+    manager = bearer(client.post("/api/keys", json=body).json()["key"])
+    seen = client.get("/api/keys", headers=manager).json()["data"]
+    assert {key["owner"] for key in seen} == {"others"}
+    mine = client.get("/api/keys").json()["data"]
+    foreign = next(key["id"] for key in mine if key["owner"] == "tests")
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/rotate")):
+        reply = client.request(method, f"/api/keys/{foreign}{path}", headers=manager, json={})
+        assert reply.status_code == 404
+
+
+def test_lists_are_paged(client: httpx.Client) -> None:
+    for number in range(3):
+        client.post("/api/keys", json={"name": f"page-{number}"})
+    first = client.get("/api/keys", params={"limit": 2}).json()
+    assert first["has_more"]
+    after = first["data"][-1]["id"]
+    second = client.get("/api/keys", params={"limit": 2, "after": after}).json()
+    assert not {k["id"] for k in first["data"]} & {k["id"] for k in second["data"]}
+    assert client.get("/api/keys", params={"limit": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query", [{"group_by": "password"}, {"start": "yesterday"}, {"key": "nothere0"}]
+)
+def test_usage_refuses_bad_queries(client: httpx.Client, query: dict[str, str]) -> None:
+    assert client.get("/api/usage", params=query).status_code in (400, 404)
+
+
+def test_usage_answers_sums_and_rows(client: httpx.Client) -> None:
+    found = client.get("/api/usage", params={"group_by": "model,status"}).json()
+    assert found["totals"]["requests"] >= 0
+    assert isinstance(found["data"], list)
+    assert client.get("/api/usage/requests").json()["object"] == "list"
+
+
+def test_the_document_holds_every_route_we_serve(stranger: httpx.Client) -> None:
+    document = stranger.get("/openapi.json").json()
+    for consumer in CONSUMERS:
+        body = document["paths"][consumer.route]["post"]["requestBody"]
+        name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert "model" in document["components"]["schemas"][name]["properties"]
+    for path in ("/v1/models", "/tokenize", "/detokenize", "/api/keys", "/api/usage"):
+        assert "401" in next(iter(document["paths"][path].values()))["responses"]
+
+
+def test_the_docs_page_loads_nothing_from_elsewhere(stranger: httpx.Client) -> None:
+    page = stranger.get("/docs")
+    assert page.status_code == 200
+    assert "http://" not in page.text.replace(str(stranger.base_url), "")
+    assert "https://" not in page.text

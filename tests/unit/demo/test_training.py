@@ -1,0 +1,129 @@
+"""Packing, the decoder, the optimiser and what is written; no training run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+import demo
+import demo.export
+from demo.corpus.chat import render
+from demo.corpus.conversation import training
+from demo.data import TOKENIZER, Shard, encode, pack
+from demo.export import read_model, write_adapter, write_model
+from demo.model import Decoder, Linear, ModelSize
+from demo.muon import Muon, orthogonalise
+from demo.train import ADAPTERS, rate_share
+
+HERE = Path(demo.__file__).parent
+TINY = ModelSize(width=64, layers=2, heads=2, kv_heads=1, ffn=96)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(TOKENIZER))
+
+
+@pytest.fixture(scope="module")
+def shard(tokenizer: Tokenizer) -> Shard:
+    return encode(
+        tokenizer, [render(e.messages, e.tools, thinking=e.thinking) for e in training(1, 0, 30)]
+    )
+
+
+def test_weights_mark_the_assistants_words(tokenizer: Tokenizer) -> None:
+    text = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n"
+    shard = encode(tokenizer, [text, text])
+    marked = tokenizer.decode(list(shard.tokens[shard.weights == 1.0]), skip_special_tokens=False)
+    assert marked == "Yes.<|im_end|>" * 2
+
+
+def test_digits_are_single_tokens_and_text_survives(tokenizer: Tokenizer) -> None:
+    text = "2048 Größe ¿qué? 🙂 <tool_call>"
+    ids = tokenizer.encode(text).ids
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert [tokenizer.id_to_token(i) for i in ids[:4]] == ["2", "0", "4", "8"]
+
+
+def test_packed_documents_do_not_see_each_other(shard: Shard) -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(TINY)
+    together = decoder(pack(shard, 0, 4, 1024, 32, 0, "cpu"))
+    low = int(shard.lengths[0])
+    alone = decoder(pack(shard, 1, 2, int(shard.lengths[1]), 32, 0, "cpu"))
+    assert torch.allclose(together[low : low + int(shard.lengths[1])], alone, atol=1e-4)
+
+
+def test_no_token_is_the_target_of_another_document(shard: Shard) -> None:
+    batch = pack(shard, 0, 3, 1024, 32, 0, "cpu")
+    ends = np.cumsum(shard.lengths[:3])
+    assert batch.weights_T[ends - 1].tolist() == [0, 0, 0]
+    assert batch.positions_T[ends[:2]].tolist() == [0, 0]
+
+
+def test_orthogonal_updates_have_singular_values_near_one() -> None:
+    values = torch.linalg.svdvals(orthogonalise(torch.randn(3, 32, 80)).float())
+    assert values.min() > 0.5
+    assert values.max() < 1.4
+
+
+def test_muon_lowers_a_loss() -> None:
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(8, 16))
+    goal = torch.randn(8, 16)
+    muon = Muon([weight])
+    before = float((weight - goal).square().sum().detach())
+    for _ in range(50):
+        weight.grad = None
+        (weight - goal).square().sum().backward()
+        muon.step(0.05)
+    assert float((weight - goal).square().sum().detach()) < before / 2
+
+
+def test_learning_rate_warms_up_and_ends_at_zero() -> None:
+    shares = [rate_share(step, 1000) for step in range(1000)]
+    assert shares[0] < 0.02
+    assert max(shares) == 1.0
+    assert shares[-1] < 0.01
+
+
+def test_a_written_model_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(demo.export.SIZES, "demo", TINY)
+    decoder = Decoder(TINY)
+    write_model(decoder, "demo", tmp_path, [5, 6], 6)
+    again = read_model("demo", tmp_path, "cpu")
+    assert torch.equal(again.norm.weight, decoder.norm.weight)
+    assert torch.equal(again.embed_tokens.weight, decoder.embed_tokens.weight.bfloat16().float())
+    assert json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"] == [5, 6]
+
+
+def test_an_adapter_starts_without_effect_and_is_written_for_its_modules(tmp_path: Path) -> None:
+    layer = Linear(8, 4)
+    x = torch.randn(3, 8)
+    before = layer(x)
+    layer.add_lora(2, 4)
+    assert torch.equal(layer(x), before)
+    decoder = Decoder(TINY)
+    decoder.layers[0].mlp.up_proj.add_lora(2, 4)  # type: ignore[union-attr, operator]
+    write_adapter(decoder, tmp_path, rank=2, alpha=4, modules=("up_proj",))
+    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
+        assert sorted(file.keys()) == [
+            f"base_model.model.model.layers.0.mlp.up_proj.lora_{x}.weight" for x in "AB"
+        ]
+
+
+def test_the_committed_files_keep_their_limits() -> None:
+    assert (HERE / "pagoda-demo" / "model.safetensors").stat().st_size <= 24_000_000
+    for name, most in (("pagoda-demo", 12_000_000), ("pagoda-demo-draft", 2_000_000)):
+        with safe_open(HERE / name / "model.safetensors", "pt") as file:
+            assert sum(file.get_tensor(key).numel() for key in file.keys()) <= most  # noqa: SIM118
+    for name, adapter in ADAPTERS.items():
+        assert (HERE / "adapters" / name / "adapter_model.safetensors").stat().st_size <= 1_000_000
+        config = json.loads((HERE / "adapters" / name / "adapter_config.json").read_text())
+        assert (config["r"], config["target_modules"]) == (adapter.rank, sorted(adapter.modules))

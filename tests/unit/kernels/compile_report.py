@@ -1,0 +1,164 @@
+"""Compile every kernel ahead of time and print what each takes: `… compile_report [all]`.
+
+Without `all`: each kernel, dtype and padded head size once on sm_90, and bf16 at the tuned head
+size on sm_80 and sm_100 too. Ends with status 1 if a kernel breaks its bounds. Run as a process of
+its own, without TRITON_INTERPRET: python -m tests.unit.kernels.compile_report
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from engine.kernels.add_norm import add_norm_gpu
+from engine.kernels.attention_plan import AttentionPlan, make_work, plan_attention
+from engine.kernels.decode_attention import decode_attention
+from engine.kernels.gated_activation import gated_activation_gpu
+from engine.kernels.prefill_attention import prefill_attention
+from engine.kernels.rope_cache import HeadLayout, rope_cache_gpu
+from engine.kernels.sample_gumbel import make_draw_buffers
+from engine.kernels.sample_step import sample_step
+from tests.unit.kernels.ahead_of_time import SHARED_LIMIT, Usage, compile_for
+from tests.unit.kernels.row_cases import sample_rows
+
+CPU = torch.device("cpu")
+BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
+HEADS, KV_HEADS, BLOCK, SEQS, TOKENS = 32, 8, 64, 256, 512
+MOST_SPILLED = 256  # bytes per thread, outside the tuned shapes
+
+
+def attention(dim: int, dtype: torch.dtype, options: bool = False, tile: int = 0) -> None:
+    ints = partial(torch.zeros, dtype=torch.int32)
+    plan = AttentionPlan(
+        q_start=ints(SEQS + 1),
+        seq_len=ints(SEQS),
+        block_table=ints(SEQS, 64),
+        positions=ints(0),
+        slots=ints(0),
+        num_decodes=0,
+    )
+    work = make_work(
+        num_seqs=SEQS,
+        num_tokens=TOKENS,
+        num_heads=HEADS,
+        num_kv_heads=KV_HEADS,
+        head_dim=dim,
+        dtype=dtype,
+        device=CPU,
+    )
+    plan_attention(work, plan)
+    if tile:
+        work.decode_launch = replace(work.decode_launch, tile=tile)
+        work.prefill_launch = replace(work.prefill_launch, tile=tile)
+    scores: dict[str, Any] = {}
+    if options:
+        scores = {"window": 1024, "soft_cap": 30.0, "slopes_H": torch.ones(HEADS)}
+    q_THD = torch.zeros(TOKENS, HEADS + 2 * KV_HEADS, dim, dtype=dtype)[:, :HEADS]
+    cache = torch.zeros(4, KV_HEADS, BLOCK, dim, dtype=dtype)
+    out_THD = torch.zeros(TOKENS, HEADS, dim, dtype=dtype)
+    for kernel in (decode_attention, prefill_attention):
+        kernel(out_THD, q_THD, cache, cache, plan.block_table, work, dim**-0.5, **scores)
+
+
+def rows(dtype: torch.dtype) -> None:
+    x_TE = torch.zeros(4, 4096, dtype=dtype)
+    add_norm_gpu(x_TE, x_TE.clone(), x_TE[0], 1e-6)
+    add_norm_gpu(x_TE, x_TE.clone(), x_TE[0], 1e-6, x_TE[0], layer_norm=True)
+    for kind in ("silu", "gelu", "gelu_tanh"):
+        gated_activation_gpu(torch.zeros(4, 8192, dtype=dtype), kind)
+    for dim in (64, 80, 96, 128, 256):
+        cache = torch.zeros(4, KV_HEADS, BLOCK, dim, dtype=dtype)
+        layout = HeadLayout(
+            num_heads=HEADS,
+            num_kv_heads=KV_HEADS,
+            head_dim=dim,
+            q_norm_D=x_TE[0, :dim],
+            k_norm_D=x_TE[0, :dim],
+        )
+        turns = (torch.zeros(4, dim // 2), torch.zeros(4, dim // 2))
+        qkv = torch.zeros(4, (HEADS + 2 * KV_HEADS) * dim, dtype=dtype)
+        rope_cache_gpu(qkv, turns, cache, cache, torch.zeros(4, dtype=torch.int64), layout)
+
+
+def sampling(dtype: torch.dtype) -> None:
+    vocab = 151936
+    settings = sample_rows(4, vocab, tables=3, seed=0)
+    buffers = make_draw_buffers(4, vocab, CPU)
+    logits_SV = torch.zeros(4, vocab, dtype=dtype)
+    sample_step(torch.zeros(4, dtype=torch.int64), logits_SV, settings, buffers)
+
+
+def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
+    """(capability, label, launch): what the report covers, in its order."""
+    for capability in (90, 80, 100):
+        for dtype in (BF16, FP16, FP32):
+            for dim in (64, 80, 96, 128, 256):
+                name = f"{str(dtype)[6:]} {dim}"
+                if everything or _covered(capability, dtype, dim):
+                    yield capability, name, partial(attention, dim, dtype)
+        if capability == 90 or everything:
+            yield capability, "bfloat16 64 options", partial(attention, 64, BF16, options=True)
+        if everything:
+            yield capability, "bfloat16 128 tile 128", partial(attention, 128, BF16, tile=128)
+        for dtype in (BF16, FP16, FP32) if everything else (BF16,):
+            yield capability, f"{str(dtype)[6:]} rows", partial(rows, dtype)
+            yield capability, f"{str(dtype)[6:]} sampling", partial(sampling, dtype)
+
+
+def _covered(capability: int, dtype: torch.dtype, dim: int) -> bool:
+    if capability == 90 and dtype == FP16:
+        return dim == 128  # the same code as bf16
+    if capability == 90 and dtype == FP32:
+        return dim in (128, 256)  # the largest of each padded width
+    if capability == 90:
+        return dim != 96  # padded to 128 as 80 is
+    return dtype == BF16 and dim == 128
+
+
+def complaint(use: Usage, label: str) -> str | None:
+    """What is wrong with one kernel's resources, if anything."""
+    if use.shared > SHARED_LIMIT[use.capability]:
+        return f"needs {use.shared} bytes of shared memory, {SHARED_LIMIT[use.capability]} exist"
+    if use.programs_per_sm < 1:
+        return "does not fit a multiprocessor"
+    tuned = use.capability == 90 and label in ("bfloat16 64", "bfloat16 128")
+    if use.spilled > (0 if tuned else MOST_SPILLED):
+        return f"spills {use.spilled} bytes per thread"
+    if tuned and use.kernel == "decode_attention_kernel":
+        dim = int(label.split()[1])
+        if use.shared < 2 * (2 * 64 * dim * 2):
+            return f"holds {use.shared} bytes: fewer than two K and V tiles are in flight"
+        if use.programs_per_sm < 2:
+            return "runs alone on a multiprocessor"
+    return None
+
+
+HEADER = "sm  kernel                    for                    regs spilled  shared warps per-sm\n"
+
+
+def main(everything: bool) -> int:
+    bad = 0
+    sys.stdout.write(HEADER)
+    for capability, label, launch in launches(everything):
+        for use in compile_for(capability, launch):
+            wrong = complaint(use, label)
+            bad += wrong is not None
+            sys.stdout.write(line(use, label) + (f"  BROKEN: {wrong}\n" if wrong else "\n"))
+            sys.stdout.flush()
+    return 1 if bad else 0
+
+
+def line(use: Usage, label: str) -> str:
+    return (
+        f"{use.capability:<4}{use.kernel:<26}{label:<22}{use.registers:>5}{use.spilled:>8}"
+        f"{use.shared:>8}{use.warps:>6}{use.programs_per_sm:>7}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main("all" in sys.argv[1:]))

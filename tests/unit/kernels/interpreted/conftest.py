@@ -1,0 +1,5 @@
+"""These tests run in Triton's interpreter, chosen before its import: see ../test_kernels.py."""
+
+import os
+
+collect_ignore_glob = [] if os.environ.get("TRITON_INTERPRET") == "1" else ["test_*.py"]

@@ -26,6 +26,7 @@ $(STAMP): requirements/cpu.lock pyproject.toml
 	@echo "Installing the pinned packages into $(VENV) (a few minutes the first time)…"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/cpu.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m engine.kernels.cpu $(PAGODA_CACHE_DIR)
 	@touch $(STAMP)
 
 serve: setup

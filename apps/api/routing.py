@@ -7,6 +7,7 @@ Django see it, with the key in `scope["pagoda_key"]` and our request id in `scop
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -99,6 +100,8 @@ class ApiApp:
                     log.error("web_start_failed", exc_info=error)
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
+                gc.collect()
+                gc.freeze()  # modules are for ever: a full collection over them halts all streams
                 await send({"type": "lifespan.startup.complete"})
             else:
                 if self._runtime is not None:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import workloads
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks import workloads
 
 
 def run(manager: Any, work: workloads.Work) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import workloads
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks import workloads
 
 BATCH = 8
 

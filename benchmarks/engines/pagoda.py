@@ -7,9 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import workloads
-
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks import workloads
 from engine import LLM, SamplingParams
 
 

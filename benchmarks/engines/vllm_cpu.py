@@ -18,8 +18,8 @@ os.environ.update(
     VLLM_ENABLE_V1_MULTIPROCESSING="0",
     VLLM_PLUGINS="",
 )
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import workloads
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks import workloads
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ Both sides answer the same requests to the same client on the same machine, one 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import statistics
@@ -18,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks.load import Reply, Target, fire, gaps, quantile
 from benchmarks.peers import python_of
@@ -39,6 +40,15 @@ def body(model: str, *, stream: bool) -> dict[str, Any]:
     return {"model": model, "messages": talk, "stream": stream, "max_tokens": tokens}
 
 
+def printable_model(folder: Path) -> Path:
+    """A checkpoint whose every token is text of its own: each token makes an event."""
+    model = folder / "printable"
+    if not (model / "config.json").exists():
+        make = [sys.executable, "-m", "inference_site.launcher.random_model", str(model)]
+        subprocess.run(make, check=True, cwd=ROOT)
+    return model
+
+
 @contextmanager
 def pagoda(folder: Path, *, step_s: float, tokens_per_step: int) -> Iterator[Target]:
     """`serve` with the stub behind it and a key that has every limit set, none in reach."""
@@ -51,7 +61,7 @@ def pagoda(folder: Path, *, step_s: float, tokens_per_step: int) -> Iterator[Tar
     }
     with (
         tempfile.TemporaryDirectory(dir=folder) as home,
-        serving(Path(home) / "home", env=env) as served,
+        serving(Path(home) / "home", str(printable_model(folder)), env=env) as served,
     ):
         model = served.get("/v1/models")["data"][0]["id"]
         yield Target(port=served.port, key=limited_key(served), body=body(model, stream=False))
@@ -123,7 +133,7 @@ def streamed(target: Target) -> Target:
 
 
 def run(target: Target, connections: int, **how: Any) -> tuple[list[Reply], float]:
-    return asyncio.run(fire(target, connections, **how))
+    return uvloop.run(fire(target, connections, **how))
 
 
 def requests_per_s(target: Target, repeat: int) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
-
-from engine.settings import SettingError
 
 USAGE = """pagoda serve [MODEL] [flags]        serve a model (see: pagoda serve --help)
 pagoda keys create|list|rotate|revoke
@@ -26,17 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     try:
         if words[0] == "serve":
+            # Nothing runs yet that needs an orderly end, and a KeyboardInterrupt raised while
+            # modules load can be swallowed by them: let the signal itself end the process.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             from inference_site.launcher.serve import serve
 
             return serve(words[1:])
         return django_command(words)
-    except KeyboardInterrupt:  # `serve` handles it from the moment it has started something
+    except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def django_command(words: Sequence[str]) -> int:
     """Run one management command. Wrong settings are one line on stderr and status 2."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
+    from engine.settings import SettingError
+
     try:
         from django.core.management import execute_from_command_line
 

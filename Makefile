@@ -37,6 +37,7 @@ test: setup
 
 test-all: test
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -123,6 +123,17 @@ class ControlKind(StrEnum):
     ABORT = "abort"
     DRAIN = "drain"
     RESUME = "resume"
+    LOAD_ADAPTER = "load_adapter"  # idempotent; a known digest takes the new name and pin
+    UNLOAD_ADAPTER = "unload_adapter"  # idempotent; only the digest of `adapter` is read
+
+
+class AdapterSource(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """One validated adapter version: where its two files lie on the engine's host."""
+
+    digest: str  # engine.lora.digest of the two files; checked again when they are read
+    name: str = ""  # for people; requests and caches know the digest only
+    path: str = ""  # folder of adapter_config.json and adapter_model.safetensors
+    pinned: bool = False  # stays in host memory, whatever else is wanted
 
 
 class Control(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -132,6 +143,7 @@ class Control(msgspec.Struct, kw_only=True, omit_defaults=True):
     kind: ControlKind
     rid: str = ""
     attempt: int = 0
+    adapter: AdapterSource | None = None
 
 
 class UsageEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -175,6 +187,35 @@ class EngineState(StrEnum):
     FAILED = "failed"
 
 
+class AdapterState(StrEnum):
+    LOADING = "loading"
+    READY = "ready"  # requests are served, if need be after a read from disk
+    DRAINING = "draining"  # takes no new requests; those here finish, then it is forgotten
+    FAILED = "failed"  # `cause` says why; another LOAD_ADAPTER tries again
+
+
+class Residency(StrEnum):
+    """The nearest place to the computation that holds an adapter's weights."""
+
+    SLOT = "slot"
+    HOST = "host"
+    DISK = "disk"
+
+
+class AdapterBeat(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """One adapter as an engine knows it. An unloaded one is no longer listed."""
+
+    digest: str
+    name: str
+    state: AdapterState
+    residency: Residency = Residency.DISK
+    rank: int = 0  # largest of its modules; 0 until it was read once
+    bytes: int = 0  # of its weights in memory
+    hits: int = 0  # requests this engine accepted for it
+    pinned: bool = False
+    cause: str = ""
+
+
 class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Value of `pgd:engine:{id}`, TTL 3 s, written each second by the engine's I/O thread."""
 
@@ -201,6 +242,9 @@ class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     max_model_len: int = 0
     kv_tokens: int = 0  # capacity of the KV cache
     counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
+    adapters: list[AdapterBeat] = []
+    lora_slots_used: int = 0
+    lora_slots_total: int = 0  # of the rank buckets in use; 0 until an adapter is registered
 
 
 class EngineCounters(msgspec.Struct):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from channels.consumer import AsyncConsumer
 
-from apps.api import schemas
+from apps.api import parse
 from apps.api.admission import Call, admission_for, fit, sampling_for
 from apps.api.answers import DONE, Answer, CompletionAnswer
 from apps.api.auth import authenticate, authenticate_again, require_scope
@@ -237,7 +237,7 @@ class Completions(GenerationConsumer[CompletionBody]):
     route = "/v1/completions"
 
     def parse(self, data: bytes) -> tuple[CompletionBody, list[str]]:
-        return schemas.parse_completion(data, self.runtime.caps)
+        return parse.parse_completion(data, self.runtime.caps)
 
     async def tokenise(self, body: CompletionBody, model: CatalogModel) -> list[Prompt]:
         return await self.runtime.prompts.completion(body, model)
@@ -255,7 +255,7 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
     route = "/v1/chat/completions"
 
     def parse(self, data: bytes) -> tuple[ChatBody, list[str]]:
-        return schemas.parse_chat(data, self.runtime.caps)
+        return parse.parse_chat(data, self.runtime.caps)
 
     async def tokenise(self, body: ChatBody, model: CatalogModel) -> list[Prompt]:
         return await self.runtime.prompts.chat(body, model)

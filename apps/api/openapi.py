@@ -9,8 +9,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from pydantic import BaseModel
 
-from apps.api.schemas import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
+from apps.api.schemas import ChatBody, CompletionBody
 from apps.api.services import MAX_GRACE_HOURS
+from apps.api.token_bodies import DetokenizeBody, TokenizeBody
 
 REF = "#/components/schemas/{model}"
 STREAMED = "A JSON object; with stream: true, server-sent events that end with [DONE]."

@@ -1,66 +1,20 @@
-"""Bodies of the generation routes. Wrong types and ranges become 400 with `param`.
-
-`parse_completion` and `parse_chat` are the entries; null means absent for every optional field.
-"""
+"""Bodies of completions and chat. Wrong types become 400 with `param`; see `parse.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator, ValidationError
+from pydantic import Field
 
-from apps.api import refusals
-from apps.api.body import parse_object
-from apps.api.caps import ApiCaps
-from apps.api.chat_messages import CalledFunction, Message, TextPart, ToolCall
-from apps.api.errors import from_pydantic
-from apps.api.schema_types import Float, Int, Schema, Text, checked_text
-from apps.api.tools import Function, ToolSpec, check_tools
-from engine.errors import InvalidRequest
+from apps.api.chat_messages import Message
+from apps.api.field_types import BiasField, PromptField, StopField
+from apps.api.schema_types import Float, Int, Schema
+from apps.api.tools import ToolSpec
 from engine.sampling_params import MAX_SEED, SamplingParams
 
-Prompt = str | list[str] | list[int] | list[list[int]]
-PROMPT_FORMS = "must be a string, a list of strings, a list of token ids or a list of such lists"
-IGNORED_NAMES = 20
-NO_EFFECT = ("spaces_between_special_tokens",)  # true is how our tokenizers write them anyway
 MODEL_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 COMPLETION_TOKENS = 16  # max_tokens of the completions route when nobody says otherwise
-
-
-def _prompt(value: Any) -> Prompt:
-    """Check by hand: a union would collect an error per element and member."""
-    if isinstance(value, str):
-        return checked_text(value)
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{PROMPT_FORMS}, not empty")
-    if all(type(item) is int for item in value):
-        return value
-    if all(type(item) is str for item in value):
-        return [checked_text(item) for item in value]
-    if all(type(item) is list and all(type(t) is int for t in item) for item in value):
-        return value
-    raise ValueError(PROMPT_FORMS)
-
-
-def _stop(value: Any) -> list[str]:
-    strings = [value] if isinstance(value, str) else value
-    if not isinstance(strings, list) or not all(isinstance(s, str) for s in strings):
-        raise ValueError("must be a string or a list of strings")
-    return strings
-
-
-def _logit_bias(value: Any) -> dict[int, float]:
-    if not isinstance(value, dict):
-        raise ValueError("must be an object of token id to bias")
-    biases: dict[int, float] = {}
-    for key, bias in value.items():
-        if not (key.isascii() and key.isdigit() and len(key) <= 10):
-            raise ValueError("keys must be token ids")
-        if type(bias) not in (int, float):
-            raise ValueError("biases must be numbers from -100 to 100")
-        biases[int(key)] = float(bias)
-    return biases
 
 
 class StreamOptions(Schema):
@@ -85,21 +39,13 @@ class GenerationBody(Schema):
     frequency_penalty: Float = 0.0
     repetition_penalty: Float | None = None
     seed: Annotated[int, Field(ge=-MAX_SEED, le=MAX_SEED - 1)] | None = None
-    stop: Annotated[list[str], PlainValidator(_stop, json_schema_input_type=str | list[str])] = (
-        Field(default_factory=list)
-    )
+    stop: StopField = Field(default_factory=list)
     include_stop_str_in_output: bool = False
     stop_token_ids: list[Int] = Field(default_factory=list)
     ignore_eos: bool = False
     bad_words: list[str] = Field(default_factory=list)
     allowed_token_ids: list[Int] | None = None
-    logit_bias: (
-        Annotated[
-            dict[int, float],
-            PlainValidator(_logit_bias, json_schema_input_type=dict[str, float]),
-        ]
-        | None
-    ) = None
+    logit_bias: BiasField | None = None
     prompt_logprobs: Int | None = None
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
@@ -143,7 +89,7 @@ class GenerationBody(Schema):
 class CompletionBody(GenerationBody):
     """POST /v1/completions."""
 
-    prompt: Annotated[Prompt, PlainValidator(_prompt, json_schema_input_type=Prompt)]
+    prompt: PromptField
     echo: bool = False
     logprobs: Int | None = None
     add_special_tokens: bool = True
@@ -202,127 +148,3 @@ class ChatBody(GenerationBody):
         if self.logprobs:
             params.logprobs = self.top_logprobs or 0
         return params
-
-
-class TokenizeBody(Schema):
-    """POST /tokenize: `prompt` or `messages`."""
-
-    model: Annotated[str, Field(max_length=256)] | None = None
-    prompt: Text | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=2048)] | None = None
-    add_special_tokens: bool | None = None  # default: true for a prompt, false for messages
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
-    chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-    tools: list[ToolSpec] | None = None
-    return_token_strs: bool = False
-
-
-class DetokenizeBody(Schema):
-    """POST /detokenize."""
-
-    model: Annotated[str, Field(max_length=256)] | None = None
-    tokens: list[Int]
-
-
-COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
-CHAT_KNOWN = frozenset(ChatBody.model_fields) | refusals.CHAT.keys()
-_NESTED = (Message, TextPart, ToolCall, CalledFunction, ToolSpec, Function, StreamOptions)
-FIELD_NAMES = frozenset().union(*(m.model_fields for m in (CompletionBody, ChatBody, *_NESTED)))
-B = TypeVar("B", bound=GenerationBody)
-
-
-def parse_completion(data: bytes, caps: ApiCaps) -> tuple[CompletionBody, list[str]]:
-    """The body and the names of fields nobody knows. Raises `InvalidRequest`."""
-    raw = parse_object(data)
-    prompts = raw.get("prompt")
-    refusals.refuse_unsupported(raw, refusals.COMPLETIONS)
-    body = _validate(CompletionBody, raw)
-    if isinstance(prompts, list) and not isinstance(prompts[0], int):
-        _at_most("prompt", len(prompts), caps.max_prompts)
-    if body.logprobs is not None and body.logprobs < 0:
-        raise InvalidRequest("'logprobs' must be 0 to 20.", param="logprobs")
-    if body.max_tokens == 0 and not body.echo:
-        raise InvalidRequest("'max_tokens' may be 0 only with echo.", param="max_tokens")
-    _check_common(body)
-    return body, ignored_names(raw, COMPLETION_KNOWN)
-
-
-def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
-    """The body and the names of fields nobody knows. Raises `InvalidRequest`."""
-    raw = parse_object(data)
-    refusals.refuse_unsupported(raw, refusals.CHAT)
-    for name, most in (("messages", caps.max_messages), ("tools", caps.max_tools)):
-        if isinstance(raw.get(name), list):
-            _at_most(name, len(raw[name]), most)
-    body = _validate(ChatBody, raw)
-    if body.tools:
-        check_tools(body.tools, caps.max_schema_bytes)
-    if body.top_logprobs is not None:
-        if not body.logprobs:
-            raise InvalidRequest("'top_logprobs' needs logprobs: true.", param="top_logprobs")
-        if not 0 <= body.top_logprobs <= 20:
-            raise InvalidRequest("'top_logprobs' must be 0 to 20.", param="top_logprobs")
-    if body.max_completion_tokens is not None and body.max_completion_tokens < 1:
-        raise InvalidRequest(
-            "'max_completion_tokens' must be at least 1.", param="max_completion_tokens"
-        )
-    _check_metadata(body.metadata)
-    _check_common(body)
-    ignored = ignored_names(raw, CHAT_KNOWN)
-    if any(tool.function.strict for tool in body.offered):
-        ignored = ["tools.function.strict", *ignored[: IGNORED_NAMES - 1]]
-    return body, ignored
-
-
-def _validate(kind: type[B], raw: dict[str, Any]) -> B:
-    present = {name: value for name, value in raw.items() if value is not None}
-    options = present.get("stream_options")
-    if isinstance(options, dict):
-        present["stream_options"] = {k: v for k, v in options.items() if v is not None}
-    try:
-        return kind.model_validate(present)
-    except ValidationError as error:
-        raise from_pydantic(error, FIELD_NAMES) from None
-
-
-def _check_common(body: GenerationBody) -> None:
-    """What does not depend on the model. Raises `InvalidRequest`."""
-    if body.stream_options is not None and not body.stream:
-        raise InvalidRequest("'stream_options' needs stream: true.", param="stream_options")
-    options = body.stream_options
-    if options is not None and options.continuous_usage_stats and not options.include_usage:
-        raise InvalidRequest(
-            "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
-        )
-    if body.stream and body.prompt_logprobs is not None:
-        raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
-
-
-def _check_metadata(metadata: dict[str, str] | None) -> None:
-    if metadata is None:
-        return
-    _at_most("metadata", len(metadata), 16)
-    for key, value in metadata.items():
-        if len(key) > 64 or len(value) > 512:
-            raise InvalidRequest(
-                "'metadata' takes keys of 64 and values of 512 characters.", param="metadata"
-            )
-
-
-def _at_most(param: str, count: int, most: int) -> None:
-    if count > most:
-        raise InvalidRequest(
-            f"'{param}' has {count} entries; at most {most} are allowed.", param=param
-        )
-
-
-def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
-    """Fields that change nothing, as they may stand in a header."""
-    unknown = (
-        name for name in raw if name not in known or (name in NO_EFFECT and raw[name] is False)
-    )
-    shown = [
-        n for n in unknown if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
-    ]
-    return shown[:IGNORED_NAMES]

@@ -10,8 +10,9 @@ from rest_framework.response import Response
 
 from apps.api.drf import KeyView, parsed
 from apps.api.prompts import ModelText, model_text, render_chat
-from apps.api.schemas import ChatBody, DetokenizeBody, TokenizeBody
+from apps.api.schemas import ChatBody
 from apps.api.selectors import KeySnapshot
+from apps.api.token_bodies import DetokenizeBody, TokenizeBody
 from apps.models.catalog import CatalogModel
 from apps.models.selectors import catalog_read
 from engine.errors import EngineStartError, InvalidRequest, ModelNotFound, Overloaded

@@ -10,7 +10,8 @@ import pytest
 from apps.api.admission import sampling_for
 from apps.api.caps import ApiCaps
 from apps.api.chat_messages import PLAIN_FORM, CallForm
-from apps.api.schemas import ChatBody, CompletionBody, GenerationBody, parse_chat, parse_completion
+from apps.api.parse import parse_chat, parse_completion
+from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
 from engine.errors import InvalidRequest
 from tests.unit.api.samples import model
 

@@ -1,0 +1,124 @@
+"""JSON bodies → checked requests. Wrong types, ranges and combinations become 400 with `param`.
+
+`parse_completion` and `parse_chat` are the entries; null means absent for every optional field.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from apps.api import refusals
+from apps.api.body import parse_object
+from apps.api.caps import ApiCaps
+from apps.api.chat_messages import CalledFunction, Message, TextPart, ToolCall
+from apps.api.errors import from_pydantic
+from apps.api.schemas import ChatBody, CompletionBody, GenerationBody, StreamOptions
+from apps.api.tools import Function, ToolSpec, check_tools
+from engine.errors import InvalidRequest
+
+IGNORED_NAMES = 20
+NO_EFFECT = ("spaces_between_special_tokens",)  # true is how our tokenizers write them anyway
+
+COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
+CHAT_KNOWN = frozenset(ChatBody.model_fields) | refusals.CHAT.keys()
+_NESTED = (Message, TextPart, ToolCall, CalledFunction, ToolSpec, Function, StreamOptions)
+FIELD_NAMES = frozenset().union(*(m.model_fields for m in (CompletionBody, ChatBody, *_NESTED)))
+B = TypeVar("B", bound=GenerationBody)
+
+
+def parse_completion(data: bytes, caps: ApiCaps) -> tuple[CompletionBody, list[str]]:
+    """The body and the names of fields nobody knows. Raises `InvalidRequest`."""
+    raw = parse_object(data)
+    prompts = raw.get("prompt")
+    refusals.refuse_unsupported(raw, refusals.COMPLETIONS)
+    body = _validate(CompletionBody, raw)
+    if isinstance(prompts, list) and not isinstance(prompts[0], int):
+        _at_most("prompt", len(prompts), caps.max_prompts)
+    if body.logprobs is not None and body.logprobs < 0:
+        raise InvalidRequest("'logprobs' must be 0 to 20.", param="logprobs")
+    if body.max_tokens == 0 and not body.echo:
+        raise InvalidRequest("'max_tokens' may be 0 only with echo.", param="max_tokens")
+    _check_common(body)
+    return body, ignored_names(raw, COMPLETION_KNOWN)
+
+
+def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
+    """The body and the names of fields nobody knows. Raises `InvalidRequest`."""
+    raw = parse_object(data)
+    refusals.refuse_unsupported(raw, refusals.CHAT)
+    for name, most in (("messages", caps.max_messages), ("tools", caps.max_tools)):
+        if isinstance(raw.get(name), list):
+            _at_most(name, len(raw[name]), most)
+    body = _validate(ChatBody, raw)
+    if body.tools:
+        check_tools(body.tools, caps.max_schema_bytes)
+    if body.top_logprobs is not None:
+        if not body.logprobs:
+            raise InvalidRequest("'top_logprobs' needs logprobs: true.", param="top_logprobs")
+        if not 0 <= body.top_logprobs <= 20:
+            raise InvalidRequest("'top_logprobs' must be 0 to 20.", param="top_logprobs")
+    if body.max_completion_tokens is not None and body.max_completion_tokens < 1:
+        raise InvalidRequest(
+            "'max_completion_tokens' must be at least 1.", param="max_completion_tokens"
+        )
+    _check_metadata(body.metadata)
+    _check_common(body)
+    ignored = ignored_names(raw, CHAT_KNOWN)
+    if any(tool.function.strict for tool in body.offered):
+        ignored = ["tools.function.strict", *ignored[: IGNORED_NAMES - 1]]
+    return body, ignored
+
+
+def _validate(kind: type[B], raw: dict[str, Any]) -> B:
+    present = {name: value for name, value in raw.items() if value is not None}
+    options = present.get("stream_options")
+    if isinstance(options, dict):
+        present["stream_options"] = {k: v for k, v in options.items() if v is not None}
+    try:
+        return kind.model_validate(present)
+    except ValidationError as error:
+        raise from_pydantic(error, FIELD_NAMES) from None
+
+
+def _check_common(body: GenerationBody) -> None:
+    """What does not depend on the model. Raises `InvalidRequest`."""
+    if body.stream_options is not None and not body.stream:
+        raise InvalidRequest("'stream_options' needs stream: true.", param="stream_options")
+    options = body.stream_options
+    if options is not None and options.continuous_usage_stats and not options.include_usage:
+        raise InvalidRequest(
+            "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
+        )
+    if body.stream and body.prompt_logprobs is not None:
+        raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
+
+
+def _check_metadata(metadata: dict[str, str] | None) -> None:
+    if metadata is None:
+        return
+    _at_most("metadata", len(metadata), 16)
+    for key, value in metadata.items():
+        if len(key) > 64 or len(value) > 512:
+            raise InvalidRequest(
+                "'metadata' takes keys of 64 and values of 512 characters.", param="metadata"
+            )
+
+
+def _at_most(param: str, count: int, most: int) -> None:
+    if count > most:
+        raise InvalidRequest(
+            f"'{param}' has {count} entries; at most {most} are allowed.", param=param
+        )
+
+
+def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
+    """Fields that change nothing, as they may stand in a header."""
+    unknown = (
+        name for name in raw if name not in known or (name in NO_EFFECT and raw[name] is False)
+    )
+    shown = [
+        n for n in unknown if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
+    ]
+    return shown[:IGNORED_NAMES]

@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.management_views import ManagementView, page_size
-from apps.usage.models import UsageRecord
-from apps.usage.selectors import SUM_FIELDS, usage_grouped, usage_page, usage_totals
+from apps.usage.models import SUM_FIELDS, UsageRecord
+from apps.usage.selectors import usage_grouped, usage_page, usage_totals
 from engine.errors import InvalidRequest
 
 GROUPS = {

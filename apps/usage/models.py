@@ -11,6 +11,9 @@ from django.db import models
 from apps.usage.histogram import METRICS, columns
 
 
+SUM_FIELDS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "micros")
+
+
 class Status(models.TextChoices):
     """How a request ended, coarse enough for sums."""
 
@@ -55,10 +58,33 @@ class UsageRecord(models.Model):
             models.Index(fields=["settled_at", "id"], name="usage_settled"),
             models.Index(fields=["key_id", "settled_at"], name="usage_key_settled"),
             models.Index(fields=["model", "settled_at"], name="usage_model_settled"),
+            # Few rows each: rare ones are found without reading the common ones.
+            models.Index(
+                fields=["status", "settled_at"],
+                name="usage_bad_settled",
+                condition=~models.Q(status="ok"),
+            ),
+            models.Index(
+                fields=["adapter", "settled_at"],
+                name="usage_adapter_settled",
+                condition=~models.Q(adapter=""),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.rid
+
+
+class UsageKey(models.Model):
+    """The names a key had when it was last used. They outlive the key and its rows."""
+
+    key_id = models.CharField(max_length=64, unique=True)
+    key_name = models.CharField(max_length=255, blank=True)
+    owner_id = models.CharField(max_length=64, blank=True)
+    owner_name = models.CharField(max_length=255, blank=True)
+
+    def __str__(self) -> str:
+        return self.key_name or self.key_id
 
 
 class Sums(models.Model):
@@ -96,6 +122,7 @@ class UsageHour(Sums):
                 fields=["hour", "key_id", "model", "adapter", "status"], name="usage_hour_unique"
             )
         ]
+        indexes = [models.Index(fields=["key_id", "hour"], name="usage_hour_key")]
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}h {self.key_id or 'all keys'} {self.model} {self.status}"
@@ -110,6 +137,14 @@ class UsageDay(Sums):
         constraints = [
             models.UniqueConstraint(
                 fields=["day", "key_id", "model", "adapter", "status"], name="usage_day_unique"
+            )
+        ]
+        # Holds all that the tables of keys show: a sum over months of a thousand keys reads this
+        # index in its order and no row.
+        indexes = [
+            models.Index(
+                fields=["key_id", "day", "model", "adapter", "status", *SUM_FIELDS],
+                name="usage_day_cover",
             )
         ]
 

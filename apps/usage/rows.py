@@ -17,6 +17,7 @@ SumKey = tuple[Any, str, str, str, str]  # period, key, model, adapter, status
 _STATUS = {
     Finish.STOP: Status.OK,
     Finish.LENGTH: Status.OK,
+    Finish.REPETITION: Status.OK,
     Finish.CANCELLED: Status.CANCELLED,
     Finish.LOST: Status.LOST,
     Finish.ERROR: Status.ERROR,

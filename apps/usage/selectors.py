@@ -10,9 +10,7 @@ from typing import Any
 from django.db.models import Q, QuerySet, Sum
 
 from apps.usage.histogram import METRICS, columns, quantile
-from apps.usage.models import UsageHour, UsageRecord
-
-SUM_FIELDS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "micros")
+from apps.usage.models import SUM_FIELDS, UsageHour, UsageRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ statements are written here. Both run on SQLite and PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import connection, models, transaction
 
-from apps.usage.models import UsageDay, UsageHour, UsageRecord
+from apps.usage.models import UsageDay, UsageHour, UsageKey, UsageRecord
 from apps.usage.rows import SumKey, sums_per_day, sums_per_hour
 
 ROWS_PER_STATEMENT = 500  # 28 columns each; SQLite takes 32 766 parameters
@@ -27,7 +27,24 @@ def usage_insert(records: Sequence[UsageRecord]) -> int:
         new = {record.rid: record for record in records if record.rid in inserted}
         sums_add(UsageHour, "hour", sums_per_hour(new.values()))
         sums_add(UsageDay, "day", sums_per_day(new.values()))
+        _note_names(new.values())
     return len(inserted)
+
+
+def _note_names(records: Iterable[UsageRecord]) -> None:
+    """Keep each key's last names, in an order all settlers share; unchanged rows stay untouched."""
+    names = {r.key_id: (r.key_name, r.owner_id, r.owner_name) for r in records}
+    fields = ["key_id", "key_name", "owner_id", "owner_name"]
+    quote = connection.ops.quote_name
+    table = quote(UsageKey._meta.db_table)
+    changed = " OR ".join(f"{table}.{quote(f)} <> excluded.{quote(f)}" for f in fields[1:])
+    sql = (
+        f"{_insert_sql(UsageKey, fields, 1)} ON CONFLICT (key_id) DO UPDATE SET "
+        f"{', '.join(f'{quote(f)} = excluded.{quote(f)}' for f in fields[1:])} WHERE {changed}"
+    )
+    if names:
+        with connection.cursor() as cursor:
+            cursor.executemany(sql, [(key_id, *names[key_id]) for key_id in sorted(names)])
 
 
 def settlers_wait() -> None:

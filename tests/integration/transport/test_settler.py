@@ -8,7 +8,7 @@ import pytest
 from django.db.models import Sum
 
 from apps.usage.histogram import BOUNDS_MS, columns, quantile
-from apps.usage.models import UsageDay, UsageHour, UsageRecord
+from apps.usage.models import UsageDay, UsageHour, UsageKey, UsageRecord
 from apps.usage.rows import cost_micros
 from apps.usage.selectors import usage_grouped, usage_page, usage_totals
 from apps.usage.services import usage_rebuild
@@ -173,6 +173,20 @@ def test_row_without_key_is_the_sum_of_all_keys(r, settler):
     total = UsageHour.objects.exclude(key_id="").aggregate(n=Sum("requests"), t=Sum("ttft_07"))
     everybody = UsageHour.objects.get(key_id="")
     assert (everybody.requests, everybody.ttft_07) == (total["n"], total["t"]) == (10, 10)
+
+
+def test_last_names_of_a_key_outlive_its_rows(r, settler):
+    send(r, event("a"))
+    settler.turn()
+    renamed = event("b")
+    renamed.bill = renamed.bill | {"key_name": "new name", "owner_id": "7", "owner_name": "us"}
+    send(r, renamed)
+    settler.turn()
+    UsageRecord.objects.all().delete()
+    kept = UsageKey.objects.get()
+    assert (kept.key_id, kept.key_name, kept.owner_id, kept.owner_name) == (
+        "k", "new name", "7", "us",
+    )  # fmt: skip
 
 
 def test_selectors_read_sums_and_pages(r, settler, django_assert_num_queries):

@@ -59,7 +59,9 @@ class Intake:
                         stop_ids=self._stop_ids(params),
                         order=(body.priority if self.by_priority else 0, arrival, index),
                         cache=self.cache.new_entry(
-                            root, reads_prefix=params.prompt_logprobs is None
+                            root,
+                            reads_prefix=params.prompt_logprobs is None
+                            and not params.skip_reading_prefix_cache,
                         ),
                         matcher=self._matcher(params, prompt),
                     )

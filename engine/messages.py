@@ -21,10 +21,11 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Finish(StrEnum):
-    """Why a choice (or a whole request) ended. The first four reach clients as finish_reason."""
+    """Why a choice (or a whole request) ended. The first three reach clients as finish_reason."""
 
     STOP = "stop"
     LENGTH = "length"
+    REPETITION = "repetition"  # repetition_detection saw its pattern
     CANCELLED = "cancelled"  # the client left, or a deadline passed: rows only
     LOST = "lost"  # its engine died after the first byte: rows only
     ERROR = "error"  # refused or failed in the engine: rows only

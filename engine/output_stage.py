@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.messages import ChoiceDelta, Finish, TokenLogprob
 from engine.request import Sequence
+from engine.sampling_params import RepetitionDetection
 
 
 def accept_token(
@@ -22,10 +23,27 @@ def accept_token(
         delta.logprobs = [logprobs]
     if sequence.matcher is not None or token_id in sequence.stop_ids:
         _match_stops(sequence, token_id, delta)
+    detection = sequence.params.repetition_detection
+    if detection is not None and delta.finish is None and repeats(sequence, detection):
+        delta.finish = Finish.REPETITION
+        delta.keep_chars = None
     if delta.finish is None and len(tokens) >= sequence.max_len:
         delta.finish = Finish.LENGTH
         delta.keep_chars = None
     return delta
+
+
+def repeats(sequence: Sequence, detection: RepetitionDetection) -> bool:
+    """Whether the generated tokens end with one pattern, `min_count` times in a row."""
+    tokens, last = sequence.tokens, sequence.tokens[-1]
+    longest = min(detection.max_pattern_size, sequence.num_output // detection.min_count)
+    for size in range(detection.min_pattern_size, longest + 1):
+        if tokens[-1 - size] != last:
+            continue
+        tail = tokens[-size * detection.min_count :]
+        if tail[size:] == tail[:-size]:
+            return True
+    return False
 
 
 def _match_stops(sequence: Sequence, token_id: int, delta: ChoiceDelta) -> None:

@@ -31,6 +31,23 @@ class SamplingCaps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_CAPS = SamplingCaps()
+MAX_PATTERN = 256  # tokens of a repeated pattern
+MAX_PATTERN_COUNT = 64
+
+
+class RepetitionDetection(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """End a choice whose last tokens are one pattern, `min_count` times in a row."""
+
+    max_pattern_size: int
+    min_pattern_size: int = 1
+    min_count: int = 3
+
+    def check(self) -> None:
+        """Raises `InvalidRequest` for sizes that make no sense or cost too much per token."""
+        name = "repetition_detection"
+        _whole(f"{name}.max_pattern_size", self.max_pattern_size, 1, MAX_PATTERN)
+        _whole(f"{name}.min_pattern_size", self.min_pattern_size, 1, self.max_pattern_size)
+        _whole(f"{name}.min_count", self.min_count, 2, MAX_PATTERN_COUNT)
 
 
 class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -56,6 +73,8 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     logit_bias: dict[int, float] | None = None
     logprobs: int | None = None  # how many beside the chosen token; 0 = the chosen token only
     prompt_logprobs: int | None = None
+    repetition_detection: RepetitionDetection | None = None
+    skip_reading_prefix_cache: bool = False
     detokenize: bool = True
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
@@ -112,6 +131,8 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
             _ids("logit_bias", list(self.logit_bias), caps.logit_bias, vocab_size)
             for bias in self.logit_bias.values():
                 _real("logit_bias", bias, -100.0, 100.0)
+        if self.repetition_detection is not None:
+            self.repetition_detection.check()
         for name in ("logprobs", "prompt_logprobs"):
             if (count := getattr(self, name)) is not None:
                 _whole(name, count, 0, MAX_LOGPROBS)

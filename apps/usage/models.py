@@ -55,18 +55,18 @@ class UsageRecord(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["settled_at", "id"], name="usage_settled"),
-            models.Index(fields=["key_id", "settled_at"], name="usage_key_settled"),
-            models.Index(fields=["model", "settled_at"], name="usage_model_settled"),
+            models.Index(fields=["ended_at", "id"], name="usage_ended"),
+            models.Index(fields=["key_id", "ended_at"], name="usage_key_ended"),
+            models.Index(fields=["model", "ended_at"], name="usage_model_ended"),
             # Few rows each: rare ones are found without reading the common ones.
             models.Index(
-                fields=["status", "settled_at"],
-                name="usage_bad_settled",
+                fields=["status", "ended_at"],
+                name="usage_bad_ended",
                 condition=~models.Q(status="ok"),
             ),
             models.Index(
-                fields=["adapter", "settled_at"],
-                name="usage_adapter_settled",
+                fields=["adapter", "ended_at"],
+                name="usage_adapter_ended",
                 condition=~models.Q(adapter=""),
             ),
         ]

@@ -13,12 +13,12 @@ BATCH = 2_000  # one short transaction each: the settler must not wait for long
 
 
 def usage_prune(*, days: int) -> int:
-    """Delete rows settled more than `days` days ago. Returns how many."""
+    """Delete rows of requests that ended more than `days` days ago. Returns how many."""
     before = timezone.now() - timedelta(days=days)
     gone = 0
     while True:
         with transaction.atomic():
-            old = UsageRecord.objects.filter(settled_at__lt=before).order_by("settled_at", "id")
+            old = UsageRecord.objects.filter(ended_at__lt=before).order_by("ended_at", "id")
             ids = list(old.values_list("pk", flat=True)[:BATCH])
             gone += UsageRecord.objects.filter(pk__in=ids).delete()[0]
         if len(ids) < BATCH:

@@ -12,7 +12,7 @@ ARGS   ?=
 help:
 	@echo "make serve [MODEL=path-or-hub-id] [ARGS=\"--max-model-len 4096\"]  serve a model (default: the bundled one)"
 	@echo "make test       unit, integration and end-to-end tests (at most 8 minutes on 2 cores)"
-	@echo "make test-all   the same, then chaos, browser and deployment suites"
+	@echo "make test-all   the same, then volume, chaos and browser suites"
 	@echo "make check      lint, types, migrations, import directions"
 	@echo "make bench      speed of engine and web tier, each beside its control"
 	@echo "make fmt        format the code"
@@ -33,9 +33,10 @@ serve: setup
 	@exec $(BIN)/pagoda serve $(MODEL) $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest tests/unit tests/integration tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration tests/e2e $(ARGS)
 
 test-all: test
+	$(BIN)/python -m pytest tests/volume $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 

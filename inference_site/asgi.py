@@ -1,5 +1,5 @@
-"""The ASGI application of a web process, outermost first: authentication and generation routes
-(`apps.api`), probes, metrics, Django."""
+"""The ASGI application of a web process, outermost first: HTTP figures, authentication and
+generation routes (`apps.api`), probes, metrics, Django."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
 _django = get_asgi_application()  # sets Django up: apps are imported after it
 
 import inference_site.urls  # noqa: E402, F401 - in time for the first request, not in it
-from apps.api.routing import api_app  # noqa: E402
+from apps.api.routing import CONSUMERS, api_app  # noqa: E402
 from apps.models.health import EngineWatch, HealthApp  # noqa: E402
+from inference_site.http_metrics import CountedApp  # noqa: E402
 from inference_site.metrics import MetricsApp  # noqa: E402
 from inference_site.redis import redis_url  # noqa: E402
 
@@ -22,14 +23,15 @@ T = TypeVar("T")
 
 
 async def _read(function: Callable[[], T]) -> T:
-    """In the process's database threads. `api_app` has made the runtime before it calls us."""
-    assert application.runtime is not None
-    return await application.runtime.database.read(function)
+    """In the process's database threads. `_api` has made the runtime before it calls us."""
+    assert _api.runtime is not None
+    return await _api.runtime.database.read(function)
 
 
 def _ready() -> bool:
-    return application.runtime is not None and application.runtime.client.ready
+    return _api.runtime is not None and _api.runtime.client.ready
 
 
 _watch = EngineWatch(redis_url, _read)
-application = api_app(HealthApp(MetricsApp(_django, _watch, _read), _watch, _ready))
+_api = api_app(HealthApp(MetricsApp(_django, _watch, _read), _watch, _ready))
+application = CountedApp(_api, (consumer.route for consumer in CONSUMERS))

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
 
 from django.conf import settings
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis.exceptions import RedisError
@@ -28,9 +27,6 @@ from engine.messages import EngineBeat, EngineState
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-REQUESTS = Counter("pagoda_http_requests", "Responses by route and status.", ["route", "status"])
-SECONDS = Histogram("pagoda_http_request_seconds", "Time to the end of a response.", ["route"])
-ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/models", "/tokenize", "/detokenize")
 # Name under `vllm:`, help, and how to read it from a heartbeat.
 GAUGES: tuple[tuple[str, str, Callable[[EngineBeat], float]], ...] = (
     ("vllm:num_requests_running", "Sequences in the running batch.", lambda b: b.running),
@@ -91,7 +87,7 @@ class HeartbeatCollector:
 
 
 class MetricsApp:
-    """Answers /metrics, counts every other response, and passes it on."""
+    """Answers /metrics and passes everything else on."""
 
     def __init__(
         self,
@@ -111,8 +107,6 @@ class MetricsApp:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/metrics":
             await self._metrics(scope, send)
-        elif scope["type"] == "http":
-            await counted(self._site, scope, receive, send)
         else:
             await self._site(scope, receive, send)
 
@@ -144,22 +138,6 @@ class MetricsApp:
         require_scope(key, "metrics")
 
 
-async def counted(site: App, scope: Scope, receive: Any, send: Any) -> None:
-    """Run the application and note route, status and time. Unknown paths share one label."""
-    route = scope["path"] if scope["path"] in ROUTES else "other"
-    began = time.perf_counter()
-
-    async def noting(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            REQUESTS.labels(route, str(message["status"])).inc()
-        await send(message)
-
-    try:
-        await site(scope, receive, noting)
-    finally:
-        SECONDS.labels(route).observe(time.perf_counter() - began)
-
-
 def exposition(beats: Iterable[EngineBeat], sums: Iterable[ModelSums] = ()) -> bytes:
     """The whole page."""
     registry = CollectorRegistry()
@@ -168,8 +146,7 @@ def exposition(beats: Iterable[EngineBeat], sums: Iterable[ModelSums] = ()) -> b
     if MULTIPROCESS_DIR in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:  # one process without the launcher: its own figures are all there are
-        for family in (REQUESTS, SECONDS):
-            registry.register(family)
+        registry.register(REGISTRY)
     page: bytes = generate_latest(registry)
     return page
 

@@ -52,11 +52,13 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "axes",
     "csp",
+    "django_prometheus",
     "apps.models.apps.CatalogConfig",
     "apps.api",
     "apps.usage",
 ]
 MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -67,7 +69,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
+PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.05, 0.1, 0.3, 1.0, 5.0)  # seconds; a series each and view
 ROOT_URLCONF = "inference_site.urls"
 ASGI_APPLICATION = "inference_site.asgi.application"
 TEMPLATES: list[dict[str, Any]] = [

@@ -13,6 +13,7 @@ import pytest
 
 SUITES = {"unit", "integration", "e2e", "gpu", "chaos", "browser"}
 HERE = Path(__file__).parent
+LONGEST_FILES = ("test_compiled.py", "test_interpreted.py", "test_wheel.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         suite = item.path.relative_to(HERE).parts[0]
         if suite in SUITES:
             item.add_marker(suite)
+    # Two workers share the files: a long one that begins last would leave one of them idle.
+    items.sort(key=lambda item: item.path.name not in LONGEST_FILES)
 
 
 def redis_binary() -> str:

@@ -160,6 +160,16 @@ def test_probes_and_metrics_need_no_key(serve: Serve) -> None:
     assert "vllm:num_requests_running" in httpx.get(f"{serve.url}/metrics").text
 
 
+def test_metrics_count_every_answer_by_its_route(serve: Serve) -> None:
+    assert serve.complete().status_code == 200
+    assert httpx.post(f"{serve.url}/v1/chat/completions", json={}).status_code == 401
+    assert httpx.get(f"{serve.url}/admin/login/").status_code == 200
+    page = httpx.get(f"{serve.url}/metrics").text
+    assert 'pagoda_http_requests_total{route="/v1/completions",status="200"}' in page
+    assert 'pagoda_http_requests_total{route="/v1/chat/completions",status="401"}' in page
+    assert 'view="admin:login"' in page  # Django's own pages, by view
+
+
 def test_no_process_of_the_site_has_loaded_torch(serve: Serve) -> None:
     serve.complete()
     for pid in serve.pids("inference_site"):

@@ -1,4 +1,4 @@
-"""These tests run in Triton's interpreter, chosen before its import: see ../test_kernels.py."""
+"""These tests run in Triton's interpreter, chosen before its import: see ../apart.py."""
 
 import os
 

@@ -9,9 +9,17 @@ if TYPE_CHECKING:
     from engine.async_engine import AsyncLLMEngine
     from engine.llm import LLM
     from engine.outputs import CompletionOutput, RequestOutput
+    from engine.prompts import load_chat_template
     from engine.sampling_params import SamplingParams
 
-__all__ = ["LLM", "AsyncLLMEngine", "CompletionOutput", "RequestOutput", "SamplingParams"]
+__all__ = [
+    "LLM",
+    "AsyncLLMEngine",
+    "CompletionOutput",
+    "RequestOutput",
+    "SamplingParams",
+    "load_chat_template",
+]
 
 _HOME = {
     "LLM": "engine.llm",
@@ -19,6 +27,7 @@ _HOME = {
     "CompletionOutput": "engine.outputs",
     "RequestOutput": "engine.outputs",
     "SamplingParams": "engine.sampling_params",
+    "load_chat_template": "engine.prompts",
 }
 
 

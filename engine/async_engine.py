@@ -39,7 +39,7 @@ class AsyncLLMEngine:
         config = config_from(model, options)
         from engine.runner.build import build_core  # the first import of torch
 
-        self._open(build_core(config, lambda phase, done, total: None))
+        self._open(build_core(config))
 
     @classmethod
     def from_core(cls, core: EngineCore) -> Self:
@@ -116,7 +116,7 @@ class AsyncLLMEngine:
         self.core = core
         self._inboxes: dict[str, _Inbox] = {}
         self._loop = None
-        self._defaults = sampling_defaults(core.config.model, core.config.generation_config)
+        self._defaults = sampling_defaults(core.config)
         self._orders: deque[Callable[[], None]] = deque()  # appended here, taken by the thread
         self._wake = threading.Event()
         self._stopping = False

@@ -59,6 +59,33 @@ class EngineConfig:
     generation_config: str = setting(
         "auto", "where default sampling values come from", choices=("auto", "none")
     )
+    override_generation_config: str | None = setting(
+        None, "JSON object of default sampling values that win over the model's own"
+    )
+    hf_overrides: str | None = setting(None, "JSON object of values that win over config.json")
+    tokenizer_revision: str | None = setting(None, "revision of the tokenizer's hub checkpoint")
+    chat_template: str | None = setting(
+        None, "file with a chat template to use in place of the model's"
+    )
+    chat_template_content_format: str = setting(
+        "auto",
+        "how messages reach the template: as one string, as OpenAI's parts, or as it reads them",
+        choices=("auto", "string", "openai"),
+    )
+    tool_call_parser: str | None = setting(
+        None, "form of the model's tool calls; default: found from the model's files"
+    )
+    reasoning_parser: str | None = setting(
+        None, "form of the model's reasoning; default: found from the model's files"
+    )
+    enable_auto_tool_choice: bool = setting(True, "let the model choose whether to call a tool")
+    trust_request_chat_template: bool = setting(
+        False, "requests may bring a chat_template of their own"
+    )
+    return_tokens_as_token_ids: bool = setting(
+        False, "logprobs name tokens as token_id:N unless the request says otherwise"
+    )
+    stream_interval: int = setting(1, "tokens per chunk of a stream", low=1, high=32)
 
     def __post_init__(self) -> None:
         """Check every field's type and range. Raises `EngineStartError`."""

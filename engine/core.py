@@ -17,7 +17,7 @@ from typing import Protocol
 
 from engine.cache.manager import CacheManager, KVGroup
 from engine.config import EngineConfig
-from engine.errors import InternalError, PagodaError
+from engine.errors import InternalError, InvalidRequest, Overloaded, PagodaError
 from engine.intake import Intake
 from engine.logs import event_log
 from engine.messages import (
@@ -130,6 +130,7 @@ class EngineCore:
         self._out: list[Delta] = []
         self._arrivals = 0
         self._broken_steps = 0
+        self.asleep = False
 
     @property
     def max_model_len(self) -> int:
@@ -149,6 +150,8 @@ class EngineCore:
             self._end(known, Finish.LOST)
         now_s = self._clock()
         try:
+            if self.asleep:
+                raise Overloaded("The engine sleeps: wake it up first.")
             request = self._intake.accept(body, self._arrivals, now_s)
         except PagodaError as error:
             self._refuse(Request(body, now_s), error)
@@ -195,6 +198,21 @@ class EngineCore:
     def reset_prefix_cache(self) -> None:
         """Forget every cached prefix; running requests keep their blocks."""
         self._cache.forget_prefixes()
+
+    def sleep(self) -> None:
+        """Give the KV cache's memory back. Raises `InvalidRequest` while requests are open."""
+        if self.has_work():
+            raise InvalidRequest("Requests are still running: let them end before sleep.")
+        if not self.asleep:
+            self.asleep = True
+            self.reset_prefix_cache()
+            self.runner.launch(self._scheduler.memory_plan(held=False)).wait()
+
+    def wake_up(self) -> None:
+        """Take the memory again that `sleep` gave back."""
+        if self.asleep:
+            self.runner.launch(self._scheduler.memory_plan(held=True)).wait()
+            self.asleep = False
 
     def close(self) -> None:
         self.runner.close()

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 from tqdm import tqdm
 
+from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InvalidRequest
 from engine.messages import EventKind, Finish, QueueBody
@@ -21,8 +22,8 @@ from engine.prompts import (
     Prompt,
     TokenPrompt,
     as_list,
+    load_chat_template,
     render_chat,
-    template_source,
     tokenise,
 )
 from engine.sampling_defaults import sampling_defaults
@@ -38,15 +39,13 @@ class LLM:
     Raises TypeError for unknown options and `EngineStartError` when the model cannot be served.
     """
 
-    core: EngineCore
+    _core: EngineCore | None  # None: asleep without weights
+    _config: EngineConfig
     _defaults: SamplingParams
     _closed: bool
 
     def __init__(self, model: str, **options: Any) -> None:
-        config = config_from(model, options)
-        from engine.runner.build import build_core  # the first import of torch
-
-        self._open(build_core(config, lambda phase, done, total: None))
+        self._open(_build(config_from(model, options)))
 
     @classmethod
     def from_core(cls, core: EngineCore) -> Self:
@@ -54,6 +53,13 @@ class LLM:
         llm = cls.__new__(cls)
         llm._open(core)
         return llm
+
+    @property
+    def core(self) -> EngineCore:
+        """Raises `EngineStartError` while the weights are given back."""
+        if self._core is None:
+            raise EngineStartError("This LLM sleeps without its weights.", "Call wake_up() first.")
+        return self._core
 
     def generate(
         self,
@@ -78,10 +84,11 @@ class LLM:
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         chat_template_kwargs: dict[str, Any] | None = None,
+        priority: int | Sequence[int] = 0,
     ) -> list[RequestOutput]:
         """Answer one conversation or many, through the model's chat template or a given one."""
         many: Any = messages if messages and isinstance(messages[0], list) else [messages]
-        source, tokenizer = template_source(chat_template), self.get_tokenizer()
+        source, tokenizer = load_chat_template(chat_template), self.get_tokenizer()
         inputs = [
             render_chat(
                 conversation,
@@ -94,7 +101,7 @@ class LLM:
             )
             for conversation in many
         ]
-        return self._run(inputs, sampling_params, 0, use_tqdm)
+        return self._run(inputs, sampling_params, priority, use_tqdm)
 
     def get_tokenizer(self) -> Tokenizer:
         """Raises `InvalidRequest` when the engine was started without one."""
@@ -113,11 +120,31 @@ class LLM:
     def reset_prefix_cache(self) -> None:
         self.core.reset_prefix_cache()
 
+    def sleep(self, level: int = 1) -> None:
+        """Give memory back between calls: 1 the KV cache, 2 the weights as well."""
+        if level not in (1, 2):
+            raise InvalidRequest(f"level is {level!r}; sleep knows 1 and 2.", param="level")
+        self.core.sleep()
+        if level == 2:
+            self._config = self.core.config
+            self.core.close()
+            self._core = None
+
+    def wake_up(self) -> None:
+        """Take back what `sleep` gave; after level 2 the weights are read from disk again."""
+        if self._core is None:
+            self._core = _build(self._config)
+        self._core.wake_up()
+
+    def is_sleeping(self) -> bool:
+        return self._core is None or self._core.asleep
+
     def shutdown(self) -> None:
         """Give the model's memory back. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            self.core.close()
+            if self._core is not None:
+                self._core.close()
 
     def __enter__(self) -> Self:
         return self
@@ -131,8 +158,8 @@ class LLM:
         self.shutdown()
 
     def _open(self, core: EngineCore) -> None:
-        self.core = core
-        self._defaults = sampling_defaults(core.config.model, core.config.generation_config)
+        self._core, self._config = core, core.config
+        self._defaults = sampling_defaults(core.config)
         self._rids = count()
         self._closed = False
 
@@ -185,6 +212,12 @@ class LLM:
             self.core.cancel(rid, Finish.CANCELLED)
         while self.core.has_work():
             self.core.step()
+
+
+def _build(config: EngineConfig) -> EngineCore:
+    from engine.runner.build import build_core  # the first import of torch
+
+    return build_core(config)
 
 
 def _spread(name: str, value: Any, size: int) -> list[Any]:

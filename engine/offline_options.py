@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import warnings
 from os import PathLike
 from typing import Any
 
 from engine.config import EngineConfig
 from engine.errors import EngineStartError
+from engine.foreign_options import FOREIGN, our_value
 
-NO_EFFECT = frozenset(  # other engines have these; nothing here corresponds to them
-    {
-        "swap_space",
-        "max_seq_len_to_capture",
-        "disable_custom_all_reduce",
-        "disable_async_output_proc",
-        "compilation_config",
-    }
-)
-FIXED: dict[str, tuple[Any, ...]] = {  # accepted with the values this build has
-    "task": ("generate", "auto"),
-    "runner": ("generate", "auto"),
-    "tensor_parallel_size": (1,),
-    "pipeline_parallel_size": (1,),
-    "tokenizer_mode": ("auto",),
-    "quantization": (None,),
-    "kv_cache_dtype": ("auto",),
-    "cpu_offload_gb": (0,),
-    "enable_lora": (False,),
-    "speculative_config": (None,),
-    "hf_overrides": (None,),
-}
-IGNORED = frozenset({"trust_remote_code"})  # configuration is data; remote code never runs
+QUIET = frozenset({"trust_remote_code"})  # every second example has it
 _warned: set[str] = set()
 
 
@@ -43,30 +23,36 @@ def config_from(model: str, options: dict[str, Any]) -> EngineConfig:
     values: dict[str, Any] = {}
     for name, value in options.items():
         if name in fields:
-            values[name] = str(value) if isinstance(value, PathLike) else value
-        elif name in FIXED:
-            _only(name, value)
-        elif name in NO_EFFECT:
-            _warn_once(name)
-        elif name not in IGNORED:
+            values[name] = _as_field(name, value)
+        elif name in FOREIGN:
+            _take(name, value)
+        else:
             raise TypeError(_unknown(name, fields))
     return EngineConfig(model=str(model), **values)
 
 
-def _only(name: str, value: Any) -> None:
-    if value not in FIXED[name]:
+def _as_field(name: str, value: Any) -> Any:
+    """Paths as text, and mappings as the JSON that the field of the same name holds."""
+    if isinstance(value, PathLike):
+        return str(value)
+    return json.dumps(value) if isinstance(value, dict) else our_value(name, value)
+
+
+def _take(name: str, value: Any) -> None:
+    foreign = FOREIGN[name]
+    if not foreign.allows(value):
+        possible = " or ".join(repr(v) for v in foreign.values or ())
         raise EngineStartError(
-            f"{name}={value!r} is not supported.", f"Leave it out or use {FIXED[name][0]!r}."
+            f"{name}={value!r} is not supported: {foreign.why}.", f"Leave it out or use {possible}."
+        )
+    if foreign.values is None and name not in QUIET and name not in _warned:
+        _warned.add(name)
+        warnings.warn(
+            f"{name} is accepted but has no effect: {foreign.why}.", UserWarning, stacklevel=4
         )
 
 
-def _warn_once(name: str) -> None:
-    if name not in _warned:
-        _warned.add(name)
-        warnings.warn(f"{name} is accepted but has no effect.", UserWarning, stacklevel=4)
-
-
 def _unknown(name: str, fields: set[str]) -> str:
-    near = difflib.get_close_matches(name, fields | FIXED.keys() | NO_EFFECT | IGNORED, n=1)
+    near = difflib.get_close_matches(name, fields | FOREIGN.keys(), n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"There is no argument {name!r}.{hint}"

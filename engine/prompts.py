@@ -57,7 +57,7 @@ def render_chat(
     return TokenPrompt(text, tokenizer.encode(text, add_special_tokens=False))
 
 
-def template_source(chat_template: str | None) -> str | None:
+def load_chat_template(chat_template: str | None) -> str | None:
     """A template given as text or as the path of a file."""
     if chat_template is None or "{" in chat_template or "\n" in chat_template:
         return chat_template

@@ -52,6 +52,14 @@ class KVCache:
     keys: list[Tensor]
     values: list[Tensor]
 
+    def set_held(self, held: bool) -> None:
+        """Give the memory back or take it again, zeroed; the tensors stay the same objects."""
+        for tensor in (*self.keys, *self.values):
+            storage = tensor.untyped_storage()
+            storage.resize_(tensor.numel() * tensor.itemsize if held else 0)
+            if held:
+                tensor.zero_()
+
 
 @dataclass(slots=True, kw_only=True)
 class StepInput:

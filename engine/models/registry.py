@@ -19,8 +19,11 @@ Config = Mapping[str, Any]
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """Parse `folder/config.json`. Raises `EngineStartError` with cause and fix."""
+def read_spec(folder: Path, overrides: str | None = None) -> ModelSpec:
+    """Parse `folder/config.json` with a JSON object of `overrides` on top.
+
+    Raises `EngineStartError` with cause and fix.
+    """
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -34,7 +37,20 @@ def read_spec(folder: Path) -> ModelSpec:
         ) from None
     if not isinstance(config, dict):
         raise EngineStartError(f"{path} is not a JSON object.", "Download the checkpoint again.")
-    return parse_spec(config)
+    return parse_spec(config | _overrides(overrides))
+
+
+def _overrides(text: str | None) -> dict[str, Any]:
+    """Raises `EngineStartError` unless `text` is a JSON object."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise EngineStartError(
+            f"hf_overrides={text!r} is no JSON object.", 'Write it as {"rope_theta": 10000.0}.'
+        )
+    return found
 
 
 def read_eos_ids(folder: Path) -> frozenset[int]:

@@ -21,6 +21,7 @@ from engine.models.loader import DummySource, Source, WeightLoader, open_checkpo
 from engine.models.registry import read_eos_ids, read_spec
 from engine.runner.memory import CPU_BATCHED_TOKENS, MemoryPlan, free_memory, plan_memory
 from engine.runner.runner import ModelRunner
+from engine.sampling_defaults import override_values
 from engine.settings import read
 from engine.tokenizer import Tokenizer
 
@@ -34,7 +35,8 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
     _check_device(config)
     config = _with_folders(config)
     folder = Path(config.model)
-    spec = read_spec(folder)
+    spec = read_spec(folder, config.hf_overrides)
+    override_values(config.override_generation_config)  # a web process trusts what an engine took
     tokenizer = load_tokenizer(config)
     _prepare_cpu(config)
     dtype = _DTYPES[spec.dtype if config.dtype == "auto" else config.dtype]
@@ -73,7 +75,9 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
 def _with_folders(config: EngineConfig) -> EngineConfig:
     """Hub ids replaced by the folders that hold their files."""
     folder = checkpoint_folder(config.model, config.revision)
-    tokenizer = None if config.tokenizer is None else str(checkpoint_folder(config.tokenizer))
+    tokenizer = None
+    if config.tokenizer is not None:
+        tokenizer = str(checkpoint_folder(config.tokenizer, config.tokenizer_revision))
     return dataclasses.replace(config, model=str(folder), tokenizer=tokenizer)
 
 

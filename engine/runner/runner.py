@@ -59,6 +59,8 @@ class ModelRunner:
     @torch.inference_mode()
     def launch(self, plan: StepPlan) -> PendingStep:
         result = StepResult(step=plan.step, token_ids=np.full(len(plan.rows), -1, np.int64))
+        if plan.kv_memory is not None:
+            self._cache.set_held(plan.kv_memory)
         self._apply(plan, result)
         if not len(plan.rows):
             return DoneStep(result)

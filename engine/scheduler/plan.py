@@ -48,6 +48,7 @@ class StepPlan:
     positions: NDArray[np.int32]  # position of each row's first token
     samples: NDArray[np.bool_]  # this step reaches the end of the row's known tokens
     num_decodes: int  # how many leading rows decode
+    kv_memory: bool | None = None  # False: give the KV cache's memory back; True: take it again
 
     @property
     def total_tokens(self) -> int:

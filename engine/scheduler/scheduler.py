@@ -240,6 +240,21 @@ class Scheduler:
         seated = rows.sequence_of
         return Batch(plan, [s for row in picked.tolist() if (s := seated[row]) is not None])
 
+    def memory_plan(self, *, held: bool) -> StepPlan:
+        """A plan without rows that gives the KV cache's memory back or takes it again."""
+        ends, self._ends = self._ends, []
+        none = np.zeros(0, np.int32)
+        return StepPlan(
+            step=next(self._steps),
+            ends=ends,
+            rows=none,
+            num_tokens=none,
+            positions=none,
+            samples=np.zeros(0, np.bool_),
+            num_decodes=0,
+            kv_memory=held,
+        )
+
     def _row_start(self, sequence: Sequence) -> RowStart:
         return RowStart(
             row=sequence.row,

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.messages import EngineBeat
+from engine.sampling_defaults import override_values
 
 SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
-def facts_of(path: str, beat: EngineBeat, *, generation_config: str = "auto") -> dict[str, Any]:
+def facts_of(
+    path: str, beat: EngineBeat, *, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Fields of `ServedModel` that depend on checkpoint and engine."""
-    folder = Path(path)
+    folder, options = Path(path), options or {}
     config = _json(folder / "config.json")
+    own = {} if options.get("generation_config") == "none" else default_params(folder)
     text_config = config.get("text_config", config)
     vocab_size = text_config.get("vocab_size", config.get("vocab_size", 0))
     return {
@@ -22,7 +27,7 @@ def facts_of(path: str, beat: EngineBeat, *, generation_config: str = "auto") ->
         "max_model_len": beat.max_model_len,
         "vocab_size": int(vocab_size),
         "kv_tokens": beat.kv_tokens,
-        "default_params": {} if generation_config == "none" else default_params(folder),
+        "default_params": own | override_values(options.get("override_generation_config")),
     }
 
 

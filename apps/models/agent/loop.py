@@ -198,8 +198,8 @@ class Agent:
         if child.ready_at is None:
             child.ready_at = now
             self.client.hdel(redis_keys.AGENT_FAILED, row.model.name)
-            option = str(row.model.engine_options.get("generation_config", "auto"))
-            facts = facts_of(child.spec.model_path, beat, generation_config=option)
+            options = row.model.engine_options
+            facts = facts_of(child.spec.model_path, beat, options=options)
             model_facts_set(model=row.model, facts=facts)
             writes.instance_move(pk=row.pk, was=[State.LOADING], to=State.READY, cause="", fix="")
             log.info(

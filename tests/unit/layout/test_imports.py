@@ -18,6 +18,8 @@ APPS_MAY_USE = {  # the engine's torch-free face
     "engine.hub",
     "engine.messages",
     "engine.sampling_params",
+    "engine.sampling_defaults",
+    "engine.foreign_options",
     "engine.settings",
     "engine.config",
     "engine.logs",

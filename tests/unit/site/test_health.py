@@ -55,7 +55,10 @@ def test_facts_come_from_checkpoint_and_engine(tmp_path) -> None:  # type: ignor
     assert facts["vocab_size"] == 99
     assert facts["max_model_len"] == 128
     assert facts["default_params"] == {"temperature": 0.6}
-    assert facts_of(str(tmp_path), beat(), generation_config="none")["default_params"] == {}
+    assert (
+        facts_of(str(tmp_path), beat(), options={"generation_config": "none"})["default_params"]
+        == {}
+    )
 
 
 def row(*, trouble: str = "", wanted: bool = True, ready: int = 1) -> Row:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.errors import EngineStartError, InvalidRequest
+from engine.errors import EngineStartError, InvalidRequest, Overloaded
+from engine.foreign_options import FOREIGN
 from engine.llm import LLM
 from engine.offline_options import config_from
 from engine.sampling_params import SamplingParams
@@ -250,3 +253,44 @@ def test_shutdown_closes_once_and_refuses_later_calls():
     llm.shutdown()
     with pytest.raises(EngineStartError, match="shut down"):
         ask(llm, "hi")
+
+
+def test_sleep_gives_the_cache_back_and_waking_goes_on():
+    llm = make_llm()
+    before = ask(llm, [[1, 2, 3]])[0].outputs[0].token_ids
+    llm.sleep()
+    llm.sleep()
+    assert llm.is_sleeping()
+    assert [plan.kv_memory for plan in llm.core.runner.plans][-1] is False
+    with pytest.raises(Overloaded, match="wake it up"):
+        ask(llm, [[1, 2, 3]])
+    llm.wake_up()
+    assert not llm.is_sleeping()
+    (again,) = ask(llm, [[1, 2, 3]])
+    assert (again.outputs[0].token_ids, again.num_cached_tokens) == (before, 0)
+    with pytest.raises(InvalidRequest, match="knows 1 and 2"):
+        llm.sleep(3)
+
+
+def test_overrides_of_the_deployment_win_over_the_checkpoint(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"temperature": 0.5, "top_k": 9}')
+    override = '{"temperature": 0.25}'
+    llm = make_llm(model=str(tmp_path), override_generation_config=override)
+    found = llm.get_default_sampling_params()
+    assert (found.temperature, found.top_k) == (0.25, 9)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"temperature": 9}', '{"max_new_tokens": 5}', "5"])
+def test_overrides_that_cannot_be_used_stop_the_start(text):
+    with pytest.raises(EngineStartError, match="override_generation_config"):
+        make_llm(override_generation_config=text)
+
+
+def test_mappings_and_other_names_of_values_become_options():
+    config = config_from("m", {"hf_overrides": {"rope_theta": 5.0}, "dtype": "half"})
+    assert (config.hf_overrides, config.dtype) == ('{"rope_theta": 5.0}', "float16")
+
+
+def test_a_table_entry_is_no_field_of_ours():
+    fields = {field.name for field in dataclasses.fields(EngineConfig)}
+    assert not fields & FOREIGN.keys()

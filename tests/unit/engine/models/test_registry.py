@@ -178,3 +178,11 @@ def test_missing_or_broken_config_file_is_refused(tmp_path: Path, text: str | No
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(EngineStartError, match=r"config\.json"):
         read_spec(tmp_path)
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(load("llama-2-7b")))
+    assert read_spec(tmp_path, '{"max_position_embeddings": 77}').max_len == 77
+    for text in ("{", "[1]"):
+        with pytest.raises(EngineStartError, match="hf_overrides"):
+            read_spec(tmp_path, text)

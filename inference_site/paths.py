@@ -15,3 +15,4 @@ def _shipped(name: str) -> Path:
 
 TEMPLATES = _shipped("templates")
 DEMO_MODEL = _shipped("demo") / "pagoda-demo"
+DEMO_ADAPTERS = _shipped("demo") / "adapters"

@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     "apps.models.apps.CatalogConfig",
     "apps.api",
+    "apps.lora.apps.LoraConfig",
     "apps.usage",
 ]
 MIDDLEWARE = [

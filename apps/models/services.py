@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import F
 
 from apps.api.services import Actor, audit_record
+from apps.lora.models import Adapter
 from apps.models.models import CatalogEpoch, Desired, EngineInstance, ServedModel, State
 from engine import redis_keys
 from engine.config import EngineConfig
@@ -48,6 +49,7 @@ def model_register(
     engine_options: dict[str, Any] | None = None,
     replicas: int = 1,
     desired: str = Desired.LOADED,
+    keep_alive_s: int | None = None,
     actor: Actor = SYSTEM,
 ) -> ServedModel:
     """Add a model, or bring the one of this name to these values; engines restart on a change.
@@ -61,6 +63,7 @@ def model_register(
         "engine_options": options_checked(engine_options or {}),
         "replicas": replicas,
         "desired": desired,
+        "keep_alive_s": keep_alive_s,
     }
     model = ServedModel.objects.filter(name=name).first() or ServedModel(name=name)
     before = {key: getattr(model, key) for key in values}
@@ -115,11 +118,12 @@ def model_restart(*, name: str, actor: Actor = SYSTEM) -> None:
 def model_delete(*, name: str, actor: Actor = SYSTEM) -> None:
     """Forget an unloaded model. Usage rows keep its name. Raises `InvalidRequest` if loaded."""
     deleted, _ = ServedModel.objects.filter(
-        name=name, desired=Desired.UNLOADED, instances__isnull=True
+        name=name, desired=Desired.UNLOADED, instances__isnull=True, adapters__isnull=True
     ).delete()
     if not deleted:
         raise InvalidRequest(
-            f"The model '{name}' does not exist or still has engines. Unload it first.",
+            f"The model '{name}' does not exist, or still has engines or adapters. Unload it and "
+            "delete its adapters first.",
             param="name",
         )
     audit_record(actor=actor, action="model.delete", subject=name)
@@ -202,7 +206,7 @@ def forget_facts(model: ServedModel) -> None:
 
 def _move(name: str, desired: Desired, actor: Actor, action: str) -> None:
     """Set the desired state, whatever it was. Raises `ModelNotFound`."""
-    moved = ServedModel.objects.filter(name=name).update(desired=desired)
+    moved = ServedModel.objects.filter(name=name).update(desired=desired, resting=False)
     if moved != 1:
         raise ModelNotFound(f"There is no model '{name}'.", param="model")
     if desired == Desired.LOADED:
@@ -226,7 +230,7 @@ def _check(model: ServedModel) -> None:
 
 
 def names_free(aliases: Sequence[str], *, name: str, pk: int | None) -> None:
-    """Raise `InvalidRequest` if another model already has one of these names. One query."""
+    """Raise `InvalidRequest` if another model or an adapter has one of these names. Two queries."""
     taken = {name, *aliases}
     others = ServedModel.objects.only("name", "aliases")
     for other in others if pk is None else others.exclude(pk=pk):
@@ -234,3 +238,5 @@ def names_free(aliases: Sequence[str], *, name: str, pk: int | None) -> None:
             raise InvalidRequest(
                 f"The name {sorted(clash)[0]!r} belongs to the model {other.name!r}.", param="name"
             )
+    if clashing := Adapter.objects.filter(name__in=taken).first():
+        raise InvalidRequest(f"The name {clashing.name!r} belongs to an adapter.", param="name")

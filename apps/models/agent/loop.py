@@ -12,10 +12,13 @@ from pathlib import Path
 
 import redis
 
+from apps.lora.reconcile import AdapterReconciler
 from apps.models import engine_services as writes
 from apps.models.agent.child import EngineChild, EngineSpec, engine_start, last_line
 from apps.models.agent.facts import facts_of
+from apps.models.agent.idle import IdleWatch
 from apps.models.models import EngineInstance, ServedModel, State
+from apps.models.overview import beats_read
 from apps.models.selectors import instances_listed
 from apps.models.services import epoch_publish, model_facts_set
 from apps.models.sources import SourceMissing, local_folder
@@ -71,18 +74,26 @@ class Agent:
     children: dict[int, EngineChild] = field(default_factory=dict)
     failures: dict[int, Failures] = field(default_factory=dict)
     noted_at: float = float("-inf")
+    idle: IdleWatch = field(default_factory=IdleWatch)
+    adapters: AdapterReconciler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.adapters = AdapterReconciler(self.client, self.settings.host, self.clock)
 
     @property
     def loading(self) -> bool:
-        """Whether an engine is on its way to ready."""
-        return any(child.ready_at is None for child in self.children.values())
+        """Whether an engine or an adapter is on its way to ready."""
+        starting = any(child.ready_at is None for child in self.children.values())
+        return starting or self.adapters.busy
 
     def turn(self) -> None:
-        """One pass over all replicas: two SQL queries when nothing has changed."""
+        """One pass over all replicas and adapters: four SQL queries when nothing has changed."""
         self._note_host()
         self._reap()
         wanted = list(ServedModel.objects.wanted())
         rows = list(instances_listed())
+        self._rest_and_wake(wanted, rows)
+        wanted = [model for model in wanted if model.awake]
         places = {(model.pk, replica) for model in wanted for replica in range(model.replicas)}
         for row in rows:
             if row.host.name != self.settings.host:
@@ -96,6 +107,7 @@ class Agent:
             for replica in range(model.replicas):
                 if (model.pk, replica) not in taken:
                     self._claim(model, replica)
+        self.adapters.turn()
 
     def drain_all(self) -> bool:
         """On the way out: ask all engines to finish. True when none is left."""
@@ -106,6 +118,13 @@ class Agent:
         self._reap()
         self._kill_overdue(now)
         return not self.children
+
+    def _rest_and_wake(self, wanted: list[ServedModel], rows: list[EngineInstance]) -> None:
+        """A model whose setting says so has no engines while nobody asks for it."""
+        idle = [model for model in wanted if model.resting or model.keep_alive_s is not None]
+        if idle:
+            beats = beats_read(self.client, [row.engine_id for row in rows])
+            self.idle.turn(self.client, idle, rows, beats, self.clock())
 
     def _note_host(self) -> None:
         now = self.clock()
@@ -202,6 +221,7 @@ class Agent:
             facts = facts_of(child.spec.model_path, beat, options=options)
             model_facts_set(model=row.model, facts=facts)
             writes.instance_move(pk=row.pk, was=[State.LOADING], to=State.READY, cause="", fix="")
+            writes.model_load_took(pk=row.model_id, seconds=round(now - child.started_at, 1))
             log.info(
                 "engine_ready", extra={"model": row.model.name, "engine": child.spec.engine_id}
             )

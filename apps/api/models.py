@@ -46,6 +46,11 @@ class Owner(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def allowed(self) -> bool:
+        """Whether its keys may be used: neither it nor its login is suspended."""
+        return self.active and (self.user is None or self.user.is_active)
+
 
 def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | None]:
     return models.PositiveBigIntegerField(
@@ -58,9 +63,10 @@ def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | N
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
-        """Neither revoked nor expired, and the owner is active."""
+        """Neither revoked nor expired, the owner is active and so is the owner's login."""
         alive = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
-        return self.filter(alive, revoked_at__isnull=True, owner__active=True)
+        login = Q(owner__user__isnull=True) | Q(owner__user__is_active=True)
+        return self.filter(alive, login, revoked_at__isnull=True, owner__active=True)
 
     def unpublished(self) -> ApiKeyQuerySet:
         """Keys whose last change Redis may not know yet: the outbox of epochs."""
@@ -110,7 +116,7 @@ class ApiKey(models.Model):
     @property
     def usable(self) -> bool:
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return self.revoked_at is None and not expired and self.owner.active
+        return self.revoked_at is None and not expired and self.owner.allowed
 
 
 class PriceVersion(models.Model):

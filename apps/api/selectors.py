@@ -40,7 +40,7 @@ class KeySnapshot:
     rules: tuple[LimitRule, ...]
     salt: bytes  # of the tenant; part of every prefix-cache hash
     expires_at: float | None  # Unix seconds
-    dead: bool  # revoked, or the owner is inactive
+    dead: bool  # revoked, or the owner or its login is suspended
     epoch: int
 
     def usable(self, now: float) -> bool:
@@ -58,7 +58,7 @@ def pepper() -> bytes:
 
 def key_read(public_id: str) -> KeySnapshot | None:
     """The key as it is now, also when it is revoked; None if there is none."""
-    key = ApiKey.objects.select_related("owner").filter(public_id=public_id).first()
+    key = ApiKey.objects.select_related("owner__user").filter(public_id=public_id).first()
     return None if key is None else key_snapshot(key)
 
 
@@ -86,7 +86,7 @@ def key_snapshot(key: ApiKey) -> KeySnapshot:
         ),
         salt=tenant_salt(key.owner_id),
         expires_at=key.expires_at.timestamp() if key.expires_at else None,
-        dead=key.revoked_at is not None or not key.owner.active,
+        dead=key.revoked_at is not None or not key.owner.allowed,
         epoch=key.epoch,
     )
 
@@ -97,7 +97,7 @@ def tenant_salt(owner_id: int) -> bytes:
 
 def keys_visible(owner_ids: Iterable[int] | None = None) -> QuerySet[ApiKey]:
     """Keys with their owners and successors; of these owners only, if given."""
-    keys = ApiKey.objects.select_related("owner", "successor")
+    keys = ApiKey.objects.select_related("owner__user", "successor")
     return keys if owner_ids is None else keys.filter(owner_id__in=list(owner_ids))
 
 

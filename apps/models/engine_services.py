@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.models.models import EngineInstance, Host, ServedModel, State
+from engine.runner.memory import free_memory
 
 
 def host_seen(*, name: str, agent_pid: int) -> Host:
@@ -19,6 +20,7 @@ def host_seen(*, name: str, agent_pid: int) -> Host:
         "last_seen": timezone.now(),
         "cores": os.cpu_count() or 0,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "free_bytes": free_memory(),
     }
     return Host.objects.update_or_create(name=name, defaults=facts)[0]
 
@@ -50,3 +52,19 @@ def instance_move(*, pk: int, to: State, was: Iterable[State] = State, **fields:
 def instance_release(*, pk: int) -> None:
     """Give the claim back: the engine has ended and is not wanted."""
     EngineInstance.objects.filter(pk=pk).delete()
+
+
+def model_rest(*, pk: int) -> bool:
+    """Nobody asks for this model: its engines drain, its name stays. False: it was not at work."""
+    idle = ServedModel.objects.awake().filter(pk=pk, keep_alive_s__isnull=False)
+    return idle.update(resting=True) == 1
+
+
+def model_wake(*, pk: int) -> bool:
+    """A request waits: engines start. False: it was not at rest."""
+    return ServedModel.objects.filter(pk=pk, resting=True).update(resting=False) == 1
+
+
+def model_load_took(*, pk: int, seconds: float) -> None:
+    """For the estimate that a request gets while the model loads."""
+    ServedModel.objects.filter(pk=pk).update(load_s=seconds)

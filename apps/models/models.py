@@ -36,6 +36,10 @@ class ServedModelQuerySet(models.QuerySet["ServedModel"]):
     def wanted(self) -> ServedModelQuerySet:
         return self.filter(desired=Desired.LOADED)
 
+    def awake(self) -> ServedModelQuerySet:
+        """Wanted, and not unloaded for want of requests: these have engines."""
+        return self.wanted().filter(resting=False)
+
     def servable(self) -> ServedModelQuerySet:
         """Wanted, and an engine has been ready with it, so that its limits are known."""
         return self.wanted().filter(max_model_len__gt=0)
@@ -54,6 +58,20 @@ class ServedModel(models.Model):
     desired = models.CharField(max_length=16, choices=Desired, default=Desired.LOADED)
     replicas = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(64)]
+    )
+    keep_alive_s = models.PositiveIntegerField(
+        "unload when idle for",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(31 * 86400)],
+        help_text="Seconds without a request after which engines are unloaded; the next request "
+        "loads them again. Empty: never.",
+    )
+    resting = models.BooleanField(
+        default=False, editable=False, help_text="Unloaded while idle; a request wakes it."
+    )
+    load_s = models.FloatField(
+        default=0.0, editable=False, help_text="Seconds the last load took; 0 until there was one."
     )
     from_serve = models.BooleanField(
         default=False,
@@ -81,6 +99,20 @@ class ServedModel(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def wanted(self) -> bool:
+        return self.desired == Desired.LOADED
+
+    @property
+    def awake(self) -> bool:
+        """It should have engines now."""
+        return self.wanted and not self.resting
+
+    @property
+    def ready(self) -> int:
+        """Engines that are ready. Reads `instances`: prefetch them for lists."""
+        return sum(engine.state == State.READY for engine in self.instances.all())
+
 
 class Host(models.Model):
     """A machine with an agent."""
@@ -88,6 +120,9 @@ class Host(models.Model):
     name = models.CharField(max_length=255, unique=True)
     cores = models.PositiveIntegerField(default=0)
     memory_bytes = models.PositiveBigIntegerField(default=0)
+    free_bytes = models.PositiveBigIntegerField(
+        default=0, help_text="Memory a new process could take when the host was last seen."
+    )
     agent_pid = models.PositiveIntegerField(default=0)
     last_seen = models.DateTimeField(default=timezone.now)
 

@@ -49,7 +49,6 @@ def model_register(
     engine_options: dict[str, Any] | None = None,
     replicas: int = 1,
     desired: str = Desired.LOADED,
-    keep_alive_s: int | None = None,
     actor: Actor = SYSTEM,
 ) -> ServedModel:
     """Add a model, or bring the one of this name to these values; engines restart on a change.
@@ -63,7 +62,6 @@ def model_register(
         "engine_options": options_checked(engine_options or {}),
         "replicas": replicas,
         "desired": desired,
-        "keep_alive_s": keep_alive_s,
     }
     model = ServedModel.objects.filter(name=name).first() or ServedModel(name=name)
     before = {key: getattr(model, key) for key in values}
@@ -112,6 +110,18 @@ def model_restart(*, name: str, actor: Actor = SYSTEM) -> None:
         raise ModelNotFound(f"The model '{name}' is not loaded.", param="model")
     audit_record(actor=actor, action="model.restart", subject=name)
     catalog_changed()
+
+
+@transaction.atomic
+def model_keep_alive_set(*, name: str, seconds: int | None, actor: Actor = SYSTEM) -> None:
+    """Unload the model after so many seconds without a request; None: never. Applies at once."""
+    values: dict[str, Any] = {"keep_alive_s": seconds}
+    if seconds is None:
+        values["resting"] = False  # nobody has to wait for it any more
+    if ServedModel.objects.filter(name=name).update(**values) != 1:
+        raise ModelNotFound(f"There is no model '{name}'.", param="model")
+    audit_record(actor=actor, action="model.keep_alive", subject=name, seconds=seconds)
+    transaction.on_commit(catalog_publish)
 
 
 @transaction.atomic

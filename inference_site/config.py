@@ -36,6 +36,15 @@ class ServerSettings:
     host: str = setting("127.0.0.1", "address to listen on")
     port: int = setting(8000, "port to listen on", low=1, high=65535)
     public_url: str = setting("", "URL clients use, when it is not http://host:port")
+    uds: Path | None = setting(None, "Unix socket to listen on instead of host and port")
+    ssl_keyfile: Path | None = setting(None, "private key (PEM): serve https by ourselves")
+    ssl_certfile: Path | None = setting(None, "certificate (PEM) to it")
+    allowed_origins: str = setting(
+        "", "origins whose pages may call the API, as a JSON list or by commas; *: all"
+    )
+    allowed_methods: str = setting("*", "methods such pages may use; *: all")
+    allowed_headers: str = setting("*", "request headers such pages may send; *: all")
+    disable_docs: bool = setting(False, "serve neither /docs nor /openapi.json")
     database_url: str = setting(
         "", "postgresql://… of a production database; empty: SQLite in home"
     )
@@ -67,6 +76,10 @@ class ServerSettings:
         _check_url("PAGODA_REDIS_URL", self.redis_url, ("redis", "rediss", "unix"))
         _check_url("PAGODA_PUBLIC_URL", self.public_url, ("http", "https"))
         for text in filter(None, self.metrics_networks.split(",")):
+        if self.ssl_certfile is not None and self.server == "daphne":
+            raise SettingError("PAGODA_SSL_CERTFILE needs PAGODA_SERVER=uvicorn.")
+        if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
+            raise SettingError("PAGODA_SSL_KEYFILE and PAGODA_SSL_CERTFILE belong together.")
             try:
                 ipaddress.ip_network(text.strip())
             except ValueError as error:
@@ -81,7 +94,7 @@ class ServerSettings:
     def listen_url(self) -> str:
         """Host and port as they are, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.ssl_certfile else 'http'}://{host}:{self.port}"
 
     @property
     def base_url(self) -> str:

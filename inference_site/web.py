@@ -18,13 +18,18 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="inherited listening socket")
     parser.add_argument("--server", choices=("uvicorn", "daphne"), default="uvicorn")
     parser.add_argument("--drain-s", type=int, default=120, help="open requests may take this long")
+    parser.add_argument("--certificate", help="PEM file; with it the socket speaks TLS")
+    parser.add_argument("--private-key", help="PEM file of the certificate")
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
-    (_uvicorn if given.server == "uvicorn" else _daphne)(given.fd, given.drain_s)
+    if given.server == "uvicorn":
+        _uvicorn(given.fd, given.drain_s, given.certificate, given.private_key)
+    else:
+        _daphne(given.fd, given.drain_s)
     return 0
 
 
-def _uvicorn(fd: int, drain_s: int) -> None:
+def _uvicorn(fd: int, drain_s: int, certificate: str | None, private_key: str | None) -> None:
     import uvicorn
 
     from inference_site.http_protocol import BoundedHeadProtocol
@@ -42,6 +47,8 @@ def _uvicorn(fd: int, drain_s: int) -> None:
         proxy_headers=False,
         timeout_keep_alive=75,  # above the 60 s of common proxies, so that they close first
         timeout_graceful_shutdown=drain_s,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
@@ -20,11 +21,14 @@ urlpatterns = [
     path("api/keys/<str:public_id>/rotate", management.KeyRotate.as_view()),
     path("api/usage", usage_views.UsageSums.as_view()),
     path("api/usage/requests", usage_views.UsageRequests.as_view()),
-    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),
     path("api/models", management.ServedModels.as_view()),
     re_path(
         r"^api/models/(?P<name>.+)/(?P<action>load|unload|restart)$",
         management.ServedModelAction.as_view(),
     ),
 ]
+if not settings.PAGODA.disable_docs:
+    urlpatterns += [
+        path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+        path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),
+    ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+import stat
+from pathlib import Path
 
 from engine.settings import SettingError
 
@@ -28,6 +31,34 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingError(_why(host, port, error)) from None
     server.setblocking(False)
     return server
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """The same on a Unix socket that only this user may open. Raises `SettingError`."""
+    path = path.absolute()
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_dead(path)
+        server.bind(str(path))
+        path.chmod(0o600)
+        server.listen(BACKLOG)
+    except OSError as error:
+        server.close()
+        words = error.strerror or str(error)
+        raise SettingError(f"Cannot listen on {path}: {words}. Check --uds.") from None
+    server.setblocking(False)
+    return server
+
+
+def _remove_dead(path: Path) -> None:
+    """Take away the socket a killed server left behind; a living one or a file stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise OSError(errno.EEXIST, "a file of this name exists")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                raise OSError(errno.EADDRINUSE, "another server listens there")
+        path.unlink()
 
 
 def _why(host: str, port: int, error: OSError) -> str:

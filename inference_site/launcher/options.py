@@ -1,9 +1,11 @@
-"""Flags of `serve`: those of the server become settings, those of the engine become options."""
+"""What a `serve` command line asks for: settings of the server and options of the engine."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import difflib
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +15,25 @@ import yaml
 
 from engine.config import EngineConfig
 from engine.errors import EngineStartError
-from engine.settings import SettingError, env_name, parse
-from inference_site.config import ServerSettings
-
-# Flags of the server and the setting each one overrides.
-SERVER_FLAGS = (
-    "host",
-    "port",
-    "public_url",
-    "api_key",
-    "server",
-    "api_server_count",
-    "shutdown_timeout",
-    "log_level",
+from engine.foreign_options import our_value
+from engine.sampling_defaults import override_values
+from engine.settings import env_name, parse
+from inference_site.launcher.flags import (
+    ENGINE_FLAGS,
+    FOREIGN,
+    RENAMED,
+    SETTING_FACTS,
+    SETTING_FLAGS,
+    SETTING_KINDS,
+    BadFlags,
+    Parser,
+    build_parser,
+    dashed,
+    switches,
 )
-_FACTS = {f.name: f for f in dataclasses.fields(ServerSettings)}
-_ENGINE_FLAGS = [f for f in dataclasses.fields(EngineConfig) if f.name not in ("model", "revision")]
 
-
-class BadFlags(SettingError):
-    """A flag is unknown or has a value it cannot have."""
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_LEVELS = {"TRACE": "DEBUG", "CRITICAL": "ERROR"}  # of uvicorn → ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,87 +43,110 @@ class ServeOptions:
     model: str | None = None
     served_names: tuple[str, ...] = ()
     revision: str = ""
+    replicas: int = 1
     engine_options: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)  # PAGODA_ names set by flags
+    environment: dict[str, str] = field(default_factory=dict)  # names set by flags
     only_web: bool = False
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise BadFlags(f"{message[0].upper()}{message[1:]}. See: pagoda serve --help")
+    notes: tuple[str, ...] = ()  # one line per flag that has no effect or another name today
 
 
 def parse_serve(argv: Sequence[str]) -> ServeOptions:
     """Raises `SettingError` naming the flag and what would be right. Exits 0 on --help."""
-    parser = _build_parser()
-    given = vars(parser.parse_args([_dashed(word) for word in argv]))
+    parser = build_parser()
+    given = _parse(parser, argv)
     if (config := given.pop("config", None)) is not None:
-        lines = _from_yaml(Path(config))
-        given = {**vars(parser.parse_args(lines)), **given}
+        given = {**_parse(parser, _from_yaml(Path(config))), **given}
         given.pop("config", None)
     model = given.get("model_flag") or given.get("model")
-    environment = {env_name(n): given[n] for n in SERVER_FLAGS if n in given}
-    for name in SERVER_FLAGS:
-        if name in given:
-            _check(f"--{name.replace('_', '-')}", given[name], name)
-    options = {f.name: given[f.name] for f in _ENGINE_FLAGS if f.name in given}
-    if "max_model_len" in options:
-        options["max_model_len"] = _length(str(options["max_model_len"]))
-    engine_options = {k: v for k, v in options.items() if v is not None}
-    _check_engine(engine_options)
     return ServeOptions(
         model=model,
         served_names=tuple(given.get("served_model_name", ())),
         revision=given.get("revision", ""),
-        engine_options=engine_options,
-        environment=environment,
+        replicas=_replicas(given.get("data_parallel_size", 1)),
+        engine_options=_engine_options(given),
+        environment=_environment(given),
         only_web=given.get("only") == "web",
+        notes=tuple(_notes(given)),
     )
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    """Nothing has a default here: what was not given stays with the environment."""
-    parser = _Parser(
-        prog="pagoda serve",
-        description="Serve a model: Redis, web, engine, agent and settler under one command.",
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "model", nargs="?", help="folder or hub id of a checkpoint; default: the demo"
-    )
-    parser.add_argument("--model", dest="model_flag", help=argparse.SUPPRESS)
-    parser.add_argument("--config", help="YAML file of these flags; the command line wins")
-    parser.add_argument("--only", choices=("web",), help="only the web processes")
-    names = "names clients may use; the first is the model's own"
-    parser.add_argument("--served-model-name", nargs="+", help=names)
-    parser.add_argument("--revision", help="revision of a hub checkpoint")
-    server = parser.add_argument_group("server (also as PAGODA_ environment names)")
-    for name in SERVER_FLAGS:
-        facts = _FACTS[name].metadata
-        server.add_argument(
-            f"--{name.replace('_', '-')}", help=facts["help"], choices=facts["choices"]
-        )
-    engine = parser.add_argument_group("engine")
-    for option in _ENGINE_FLAGS:
-        flag, facts = f"--{option.name.replace('_', '-')}", option.metadata
-        if str(option.type) == "bool":
-            action = argparse.BooleanOptionalAction
-            engine.add_argument(flag, action=action, help=facts["help"])
-        else:
-            engine.add_argument(flag, help=facts["help"], choices=facts["choices"])
-    return parser
+def _parse(parser: Parser, words: Sequence[str]) -> dict[str, Any]:
+    on_off = switches(parser)
+    given, rest = parser.parse_known_args([_plain(word, on_off) for word in words])
+    for word in rest:
+        if word.startswith("-"):
+            raise BadFlags(_unknown(word.partition("=")[0], parser))
+    if rest:
+        raise BadFlags(f"One model is served at a time: {rest[0]!r} is too much.")
+    return vars(given)
 
 
-def _dashed(word: str) -> str:
-    """`--max_model_len=8k` → `--max-model-len=8k`; values stay as they are."""
+def _plain(word: str, on_off: set[str]) -> str:
+    """`--max_model_len=8k` → `--max-model-len=8k`, `--enforce-eager=false` → `--no-enforce-eager`;
+    values stay as they are."""
     if not word.startswith("--"):
         return word
     name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value
+    name = name.replace("_", "-")
+    if name in on_off and value.lower() in _TRUE + _FALSE:
+        return name if value.lower() in _TRUE else f"--no-{name[2:]}"
+    return name + equals + value
+
+
+def _unknown(flag: str, parser: argparse.ArgumentParser) -> str:
+    known = [text for action in parser._actions for text in action.option_strings]
+    near = difflib.get_close_matches(flag, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"There is no flag {flag}.{hint} See: pagoda serve --help"
+
+
+def _environment(given: Mapping[str, Any]) -> dict[str, str]:
+    """Settings the flags override, checked under the name that was typed."""
+    found: dict[str, str] = {}
+    for name, setting in SETTING_FLAGS.items():
+        if name not in given:
+            continue
+        text = _text(given[name])
+        if setting == "log_level":
+            text = _LEVELS.get(text.upper(), text.upper())
+        parse(dashed(name), text, SETTING_KINDS[setting], SETTING_FACTS[setting].metadata)
+        found[env_name(setting)] = text
+    if "download_dir" in given:
+        found["HF_HUB_CACHE"] = os.path.expanduser(given["download_dir"])
+    return found
+
+
+def _engine_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that differ from "decide yourself". The engine would refuse bad ones too, seconds
+    later and less near to the person who typed."""
+    options = {f.name: our_value(f.name, given[f.name]) for f in ENGINE_FLAGS if f.name in given}
+    if "max_model_len" in options:
+        options["max_model_len"] = _length(str(options["max_model_len"]))
+    options = {name: value for name, value in options.items() if value is not None}
+    try:
+        EngineConfig.from_texts({name: _text(value) for name, value in options.items()})
+        override_values(options.get("override_generation_config"))
+    except EngineStartError as error:
+        raise BadFlags(str(error)) from None
+    return options
+
+
+def _notes(given: Mapping[str, Any]) -> list[str]:
+    """Raises `BadFlags` for a value of another server's flag that we cannot honour."""
+    notes = [f"{dashed(o)} is {dashed(n)} today." for o, n in RENAMED.items() if o in given]
+    notes = [note.replace("--model-flag is --model", "--model X is MODEL") for note in notes]
+    for name, foreign in FOREIGN.items():
+        if name not in given:
+            continue
+        value = given[name]
+        if not foreign.allows(value):
+            raise BadFlags(f"{dashed(name)}={_text(value)} is not possible: {foreign.why}.")
+        notes.append(f"{dashed(name)} has no effect: {foreign.why}.")
+    return notes
 
 
 def _from_yaml(path: Path) -> list[str]:
+    """Keys as flags, so that file and command line have one set of rules."""
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,26 +157,22 @@ def _from_yaml(path: Path) -> list[str]:
         raise BadFlags(f"--config {path} must hold a mapping of flag names to values.")
     words: list[str] = []
     for name, value in loaded.items():
-        flag = f"--{str(name).replace('_', '-')}"
+        flag = dashed(str(name))
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
+        elif value is None:
+            continue
         elif isinstance(value, list):
-            words += [flag, *map(str, value)]
+            words += [flag, *map(_text, value)]
         else:
-            words += [flag, str(value)]
+            words.append(f"{flag}={_text(value)}")
     return words
 
 
-def _check_engine(options: Mapping[str, Any]) -> None:
-    """The engine would refuse them too, seconds later and less near to the person who typed."""
-    try:
-        EngineConfig.from_texts({k: _text(v) for k, v in options.items()})
-    except EngineStartError as error:
-        raise BadFlags(str(error)) from None
-
-
 def _text(value: Any) -> str:
-    """A parsed flag as the engine reads it: true, 4096, auto."""
+    """A value as a flag's text: true, 4096, auto, {"a": 1}."""
+    if isinstance(value, Mapping):
+        return json.dumps(value)
     return value if isinstance(value, str) else str(value).lower()
 
 
@@ -165,6 +185,7 @@ def _length(text: str) -> str | None:
     return text
 
 
-def _check(flag: str, text: str, name: str) -> None:
-    kind = {"port": int, "api_server_count": int, "shutdown_timeout": int}.get(name, str)
-    parse(flag, text, kind, _FACTS[name].metadata)
+def _replicas(count: int) -> int:
+    if not 1 <= count <= 64:
+        raise BadFlags(f"--data-parallel-size={count} is outside 1 … 64.")
+    return count

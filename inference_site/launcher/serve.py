@@ -16,9 +16,10 @@ from socket import socket
 
 from engine.settings import SettingError, env_name
 from inference_site.config import ServerSettings, server_settings
+from inference_site.cors import CorsRules
 from inference_site.launcher.children import Child, Children, ChildSpec, module
 from inference_site.launcher.embedded_redis import EmbeddedRedis, check_answers, embedded_redis
-from inference_site.launcher.listener import listen
+from inference_site.launcher.listener import listen, listen_unix
 from inference_site.launcher.lock import HomeLock
 from inference_site.launcher.options import ServeOptions, parse_serve
 from inference_site.launcher.signals import StopSignals
@@ -43,6 +44,8 @@ def serve(argv: Sequence[str]) -> int:
     try:
         options = parse_serve(argv)
         settings = _settings(options)
+        for note in options.notes:
+            say(note)
         return _run(options, settings)
     except SettingError as error:
         say(str(error))
@@ -62,6 +65,10 @@ def _settings(options: ServeOptions) -> ServerSettings:
     home = Path(os.environ.get(env_name("home")) or ".pagoda").expanduser().resolve()
     os.environ[env_name("home")] = str(home)  # children may run in another folder
     settings = server_settings()
+    CorsRules.of(settings)
+    for path in (settings.ssl_certfile, settings.ssl_keyfile):
+        if path is not None and not os.access(path, os.R_OK):
+            raise SettingError(f"{path} cannot be read: check --ssl-certfile and --ssl-keyfile.")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -76,8 +83,7 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
         signals = stack.enter_context(StopSignals())
         if not options.only_web:
             stack.callback(HomeLock(settings.home).release)
-        listener = listen(settings.host, settings.port)
-        stack.callback(listener.close)
+        listener = _listen(settings, stack)
         embedded = _redis(options, settings)
         if embedded is not None:
             stack.callback(embedded.remove)
@@ -105,6 +111,16 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
                 say("Stopping: running answers finish first. Press Ctrl-C again to stop at once.")
             listener.close()  # no process accepts from here on: clients get a refusal at once
             stop_all(children, settings, signals)
+
+
+def _listen(settings: ServerSettings, stack: contextlib.ExitStack) -> socket:
+    if settings.uds is None:
+        listener = listen(settings.host, settings.port)
+    else:
+        listener = listen_unix(settings.uds)
+        stack.callback(settings.uds.absolute().unlink, missing_ok=True)
+    stack.callback(listener.close)
+    return listener
 
 
 def _fresh_folder(path: Path) -> Path:
@@ -171,6 +187,7 @@ def _prepare_words(options: ServeOptions, settings: ServerSettings) -> list[str]
     """Arguments of `manage.py prepare`."""
     words = [f"--revision={options.revision}", f"--options={json.dumps(options.engine_options)}"]
     words += [f"--name={name}" for name in options.served_names]
+    words.append(f"--replicas={options.replicas}")
     if options.model is not None:
         return [*words, f"--model={options.model}"]
     return [*words, f"--default-model={_default_model(settings)}"]
@@ -197,6 +214,8 @@ def _start_web(children: Children, settings: ServerSettings, listener: socket) -
             f"--fd={fd}",
             f"--server={settings.server}",
             f"--drain-s={settings.shutdown_timeout}",
+            *([f"--certificate={settings.ssl_certfile}"] if settings.ssl_certfile else []),
+            *([f"--private-key={settings.ssl_keyfile}"] if settings.ssl_keyfile else []),
         )
         children.add(ChildSpec(name=f"web {number}", argv=argv, pass_fds=(fd,)))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
+import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from engine.messages import EngineBeat, EngineState, WireMismatch, unpack
 from inference_site.config import ServerSettings
 
 LINE_EVERY_S = 5.0  # without news
+ANSWER_S = 2.0
 
 
 class Startup:
@@ -62,13 +64,14 @@ class Startup:
             pass  # it is being started again; look at the next turn
 
     def _healthy(self) -> bool:
+        connection = _connection(self._settings)
         try:
-            with urllib.request.urlopen(
-                _reachable(self._settings) + self._path, timeout=2
-            ) as reply:
-                return bool(reply.status == 200)
-        except (urllib.error.URLError, OSError):
+            connection.request("GET", self._path)
+            return connection.getresponse().status == 200
+        except (http.client.HTTPException, OSError):
             return False
+        finally:
+            connection.close()
 
     def _progress(self) -> None:
         line = self._line()
@@ -107,6 +110,8 @@ class Startup:
 def welcome(settings: ServerSettings, model: str) -> str:
     """Where everything is. In production the secrets are not ours to show."""
     root = settings.base_url
+    if settings.uds is not None:
+        return f"\n  Unix socket {settings.uds.absolute()}: curl --unix-socket …\n"
     lines = ["", f"  Base URL   {root}/v1", f"  Admin      {root}/admin/"]
     boot = _bootstrap(settings)
     if boot:
@@ -132,8 +137,26 @@ def _bootstrap(settings: ServerSettings) -> dict[str, str]:
     return found
 
 
-def _reachable(settings: ServerSettings) -> str:
-    """The listening address as this machine reaches it: 0.0.0.0 is no address to call."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
-    host = local.get(settings.host, f"[{settings.host}]" if ":" in settings.host else settings.host)
-    return f"http://{host}:{settings.port}"
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the server's Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(ANSWER_S)
+        self.sock.connect(str(self._path))
+
+
+def _connection(settings: ServerSettings) -> http.client.HTTPConnection:
+    """To our own listening address as this machine reaches it: 0.0.0.0 is no address to call."""
+    if settings.uds is not None:
+        return _UnixConnection(settings.uds)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    if settings.ssl_certfile is None:
+        return http.client.HTTPConnection(host, settings.port, timeout=ANSWER_S)
+    # Its certificate names the public host; here we only ask whether the process answers.
+    context = ssl._create_unverified_context()
+    return http.client.HTTPSConnection(host, settings.port, timeout=ANSWER_S, context=context)

@@ -15,7 +15,7 @@ from engine.tokenizer import Tokenizer
 from inference_site.config import ServerSettings
 from inference_site.launcher import random_model
 from inference_site.launcher.children import Children, ChildSpec
-from inference_site.launcher.listener import listen
+from inference_site.launcher.listener import listen, listen_unix
 from inference_site.launcher.lock import HomeLock
 from inference_site.launcher.startup import welcome
 from inference_site.process import how_it_ended, spawn
@@ -129,3 +129,16 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_unix_socket_is_ours_alone_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pagoda.sock"
+    with listen_unix(path):
+        assert path.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(SettingError, match="another server listens there"):
+            listen_unix(path)
+    listen_unix(path).close()
+    plain = tmp_path / "file"
+    plain.touch()
+    with pytest.raises(SettingError, match="a file of this name"):
+        listen_unix(plain)

@@ -69,3 +69,72 @@ def test_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file.write_text("- a\n- b\n")
     with pytest.raises(SettingError, match="must hold a mapping"):
         parse_serve(["--config", str(file)])
+
+
+def test_a_typing_error_names_its_nearest() -> None:
+    with pytest.raises(SettingError, match="Did you mean --max-model-len"):
+        parse_serve(["--max-modl-len", "5"])
+
+
+def test_switches_take_a_value_too() -> None:
+    given = ["--enable-prefix-caching=False", "--trust-remote-code", "org/model"]
+    options = parse_serve([*given, "--enable_chunked_prefill=true"])
+    assert (options.model, options.engine_options) == (
+        "org/model",
+        {"enable_prefix_caching": False},
+    )
+    assert [note.split()[0] for note in options.notes] == [
+        "--trust-remote-code",
+        "--enable-chunked-prefill",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--tensor-parallel-size", "4"], "more than one device"),
+        (["--quantization", "awq"], "quantization"),
+        (["--no-enable-chunked-prefill"], "always computed in chunks"),
+        (["--middleware", "a.b"], "Python code"),
+        (["--root-path", "/api"], "--public-url"),
+        (["--override-generation-config", '{"top_p": 7}'], "override_generation_config"),
+        (["--data-parallel-size", "0"], "outside 1"),
+        (["--disable-fastapi-docs=maybe"], "--disable-fastapi-docs"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_with_its_reason(argv: list[str], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        parse_serve(argv)
+
+
+def test_flags_of_other_servers_become_ours() -> None:
+    typed = (
+        "--model=m --uvicorn-log-level info --dtype half --swap-space 4 --max-num-queued-reqs 10"
+    )
+    typed += " --disable-fastapi-docs --download-dir /d --generation-config vllm"
+    typed += " --data-parallel-size 2 --tokenizer-mode auto"
+    options = parse_serve(typed.split())
+    assert options.environment == {
+        "PAGODA_LOG_LEVEL": "INFO",
+        "PAGODA_QUEUE_ENTRIES": "10",
+        "PAGODA_DISABLE_DOCS": "true",
+        "HF_HUB_CACHE": "/d",
+    }
+    assert options.engine_options == {"dtype": "float16", "generation_config": "none"}
+    assert options.replicas == 2
+    assert options.notes == (
+        "--uvicorn-log-level is --log-level today.",
+        "--model X is MODEL today.",
+        "--swap-space has no effect: preempted requests are computed again, not swapped.",
+        "--tokenizer-mode has no effect: tokenizers are read from tokenizer.json.",
+    )
+
+
+def test_json_of_a_file_reaches_the_engine(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    lines = ['host: "127.0.0.1"', "port: 6379", 'uvicorn-log-level: "info"', "quantization: null"]
+    lines.append("override-generation-config: {temperature: 0.5}")
+    file.write_text("\n".join(lines))
+    options = parse_serve(["SOME_MODEL", "--config", str(file)])
+    assert options.engine_options == {"override_generation_config": '{"temperature": 0.5}'}
+    assert options.environment["PAGODA_PORT"] == "6379"

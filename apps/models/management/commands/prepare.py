@@ -34,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--default-model", default="", help="folder, if nothing else is served")
         parser.add_argument("--name", action="append", default=[], help="served names")
         parser.add_argument("--revision", default="")
+        parser.add_argument("--replicas", type=int, default=1)
         parser.add_argument("--options", default="{}", help="engine options as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -87,6 +88,7 @@ class Command(BaseCommand):
             aliases=names[1:],
             source=source,
             revision=options["revision"],
+            replicas=options["replicas"],
             engine_options=json.loads(options["options"]),
             actor=ACTOR,
         )

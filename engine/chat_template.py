@@ -7,22 +7,58 @@ can neither change what it is given nor reach Python objects behind it.
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import CallBlock, Node
+from jinja2.nodes import Call, CallBlock, ExprStmt, For, Macro, Name, Node
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.errors import EngineStartError, InvalidRequest
 
 Message = dict[str, Any]
+RENDER_S = 0.5  # a template that takes longer is stopped
+MAX_CHARS = 1 << 26  # of a rendered prompt, when the caller names no bound
+MAX_REPEATED = 1 << 20  # elements of a text or list that `*` makes
+TICK = "_pagoda_tick"
 
 
 class TemplateRefusal(jinja2.TemplateError):
     """The template itself called `raise_exception`: its words are for the caller."""
+
+
+class TooLong(jinja2.TemplateError):
+    """The template ran out of time or room."""
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """A sandbox whose templates cannot run or grow without end.
+
+    A thread cannot be killed, so every loop turn and macro call asks whether time is up.
+    """
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        sizes = [len(v) for v in (left, right) if isinstance(v, str | list | tuple)]
+        counts = [abs(v) for v in (left, right) if isinstance(v, int)]
+        if operator == "*" and sizes and counts and sizes[0] * counts[0] > MAX_REPEATED:
+            raise TooLong
+        if operator == "**" and len(counts) == 2 and max(counts) > 1000:
+            raise TooLong
+        return super().call_binop(context, operator, left, right)
+
+    def watched(self, source: str) -> jinja2.Template:
+        tree = self.parse(source)
+        for node in (*tree.find_all(For), *tree.find_all(Macro)):
+            line = node.lineno
+            tick = Call(Name(TICK, "load", lineno=line), [], [], None, None, lineno=line)
+            node.body.insert(0, ExprStmt(tick, lineno=line))
+        return self.from_string(tree)
 
 
 class GenerationTag(Extension):
@@ -44,14 +80,14 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
         """Raises `EngineStartError` if the source is not valid Jinja."""
-        environment = ImmutableSandboxedEnvironment(
+        environment = BoundedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         try:
-            self._template = environment.from_string(source)
+            self._template = environment.watched(source)
         except jinja2.TemplateSyntaxError as error:
             raise EngineStartError(
                 f"The chat template has a syntax error in line {error.lineno}: {error.message}.",
@@ -66,9 +102,11 @@ class ChatTemplate:
         tools: list[dict[str, Any]] | None = None,
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
+        max_chars: int = MAX_CHARS,
         **kwargs: Any,
     ) -> str:
-        """The prompt for `messages`. Raises `InvalidRequest` when the template refuses them."""
+        """The prompt for `messages`. Raises `InvalidRequest` when the template refuses them, or
+        needs more than `RENDER_S` seconds or `max_chars` characters."""
         if continue_final_message and add_generation_prompt:
             raise InvalidRequest(
                 "'continue_final_message' and 'add_generation_prompt' exclude each other: "
@@ -76,13 +114,20 @@ class ChatTemplate:
                 param="continue_final_message",
             )
         try:
-            text = self._template.render(
+            text = self._text(
+                max_chars,
                 messages=messages,
                 tools=tools,
                 add_generation_prompt=add_generation_prompt,
                 **self._special_tokens,
                 **kwargs,
             )
+        except TooLong:
+            raise InvalidRequest(
+                "The model's chat template makes too much of these messages, or takes too long. "
+                "Send fewer or shorter ones.",
+                param="messages",
+            ) from None
         except TemplateRefusal as refusal:
             raise InvalidRequest(
                 f"The model's chat template refuses these messages: {refusal}", param="messages"
@@ -94,6 +139,21 @@ class ChatTemplate:
                 param="messages",
             ) from None
         return _until_last_message(text, messages) if continue_final_message else text
+
+    def _text(self, max_chars: int, **names: Any) -> str:
+        until = time.monotonic() + RENDER_S
+
+        def tick() -> None:
+            if time.monotonic() > until:
+                raise TooLong
+
+        parts, room = [], max_chars
+        for part in self._template.generate({**names, TICK: tick}):
+            parts.append(part)
+            room -= len(part)
+            if room < 0:
+                raise TooLong
+        return "".join(parts)
 
 
 def _until_last_message(text: str, messages: list[Message]) -> str:

@@ -81,6 +81,18 @@ class ChoiceDelta(msgspec.Struct, array_like=True):
 
 
 class Counts(msgspec.Struct, array_like=True, frozen=True):
+    vector: bytes | None = (
+        None  # of pooling: float32, little-endian, one row per token task's token
+    )
+
+    def extend(self, more: ChoiceDelta) -> None:
+        """Take the next tokens of the same choice in."""
+        if more.logprobs is not None:
+            self.logprobs = self.logprobs or []
+            self.logprobs += more.logprobs
+        self.token_ids += more.token_ids
+        self.finish, self.stop_reason = more.finish, more.stop_reason
+        self.keep_chars = more.keep_chars  # None at the end: all of the text may be shown
     """Truth of one request, counted at the sampler. Milliseconds from admission."""
 
     prompt_tokens: int = 0

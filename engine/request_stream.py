@@ -273,10 +273,5 @@ def _merged(last: Delta, new: Delta) -> bool:
         if into is None:
             last.choices.append(more)
             continue
-        if more.logprobs is not None:
-            into.logprobs = into.logprobs or []
-            into.logprobs += more.logprobs
-        into.token_ids += more.token_ids
-        into.finish, into.stop_reason = more.finish, more.stop_reason
-        into.keep_chars = more.keep_chars  # None at the end: all of the text may be shown
+        into.extend(more)
     return True

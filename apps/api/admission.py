@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 
 from apps.api.caps import ApiCaps, ApiSettings
-from apps.api.prompts import Prompt
+from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody, GenerationBody
 from apps.api.selectors import KeySnapshot, Price
 from apps.models.catalog import CatalogModel
 from engine.client import Admission
-from engine.errors import ContextTooLong
+from engine.errors import ContextTooLong, InvalidRequest
 from engine.messages import Bill, QueueBody
 from engine.sampling_params import SamplingParams
 
@@ -31,6 +32,12 @@ class Call:
 
 def sampling_for(body: GenerationBody, model: CatalogModel, caps: ApiCaps) -> SamplingParams:
     """Checked sampling fields. Raises `InvalidRequest` before anything is tokenised."""
+    if body.priority and not model.by_priority:
+        raise InvalidRequest(
+            f"'priority' must be 0: {model.name!r} runs requests in order of arrival "
+            "(--scheduling-policy priority changes that).",
+            param="priority",
+        )
     params = body.sampling(model.default_params)
     params.check(caps.sampling(), vocab_size=model.vocab_size or None)
     return params
@@ -74,7 +81,8 @@ def admission_for(
         prompts=ids,
         params=params,
         adapter=model.adapter_digest,
-        salt=key.salt,
+        priority=call.body.priority,
+        salt=_salt(key, call.body.cache_salt),
         deadline_ms=int(settings.request_timeout_s * 1000),
     )
     return Admission(
@@ -87,6 +95,13 @@ def admission_for(
         reserve_tokens=sum(map(len, ids)) + body.width * (params.max_tokens or 0),
         bill=_bill(call, model, key, price),
     )
+
+
+def _salt(key: KeySnapshot, own: str | None) -> bytes:
+    """Who shares cached prefixes: the tenant, and with `cache_salt` only who sends the same."""
+    if own is None:
+        return key.salt
+    return hmac.digest(key.salt, own.encode(), "sha256")
 
 
 def _bill(call: Call, model: CatalogModel, key: KeySnapshot, price: Price) -> Bill:

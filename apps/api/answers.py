@@ -9,22 +9,46 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from apps.api.choices import ChoiceText
-from apps.api.logprobs import Candidates, CompletionLogprobs, prompt_logprobs
+from apps.api.logprobs import Candidates, CompletionLogprobs, Names, prompt_logprobs
+from apps.api.pacing import Pacer
 from apps.api.parsers import Piece
-from apps.api.prompts import Prompt
-from apps.api.schemas import CompletionBody
+from apps.api.prompt import Prompt
+from apps.api.schemas import CompletionBody, GenerationBody
+from apps.models.catalog import TextOptions
 from engine.messages import ChoiceDelta, Counts, Delta
 from engine.sampling_params import SamplingParams
 from engine.tokenizer import Tokenizer
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
-_OPEN = b',"finish_reason":null'
+OPEN = b',"finish_reason":null'
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an answer shows beside its text, and how."""
+
+    return_ids: bool = False
+    tokens_by_id: bool = False
+    stream_interval: int = 1
+
+    @classmethod
+    def of(cls, body: GenerationBody, options: TextOptions) -> Self:
+        """The request's own wish, else the model's setting."""
+        by_id, interval = body.return_tokens_as_token_ids, body.stream_interval
+        return cls(
+            return_ids=body.return_token_ids,
+            tokens_by_id=options.return_tokens_as_token_ids if by_id is None else by_id,
+            stream_interval=options.stream_interval if interval is None else interval,
+        )
+
+
+PLAIN = Wishes()
 
 
 @dataclass(slots=True)
@@ -53,11 +77,15 @@ class Answer:
         params: SamplingParams,
         prompts: list[Prompt],
         keep_ids: frozenset[int] = frozenset(),
+        wishes: Wishes = PLAIN,
     ) -> None:
         """`keep_ids`: special tokens that stay in the text, because a parser looks for them."""
         self.id = self.prefix + rid
         self.created = int(time.time())
         self.model = model
+        self.wishes = wishes
+        self.names = Names(tokenizer, wishes.tokens_by_id)
+        self._pacer = Pacer(wishes.stream_interval) if wishes.stream_interval > 1 else None
         self.tokenizer = tokenizer
         self.params = params
         self.prompts = prompts
@@ -77,7 +105,8 @@ class Answer:
 
     def chunks(self, delta: Delta) -> bytes:
         """Events for one delta, in one piece; empty when nothing may be shown yet."""
-        out = [self._chunk(choice) for choice in delta.choices]
+        choices = delta.choices if self._pacer is None else self._pacer.take(delta.choices)
+        out = [self._chunk(choice) for choice in choices]
         return out[0] if len(out) == 1 else b"".join(out)
 
     def usage_chunk(self, counts: Counts) -> bytes:
@@ -96,10 +125,15 @@ class Answer:
     def _chunk(self, choice: ChoiceDelta) -> bytes:
         shown = self._take(choice)
         self._completion_tokens += len(choice.token_ids)
-        if not shown and choice.finish is None and choice.logprobs is None:
+        if self.wishes.return_ids:
+            shown = (shown or self._shown("")) + self._ids(choice)
+        elif not shown and choice.finish is None and choice.logprobs is None:
             return b""
         logprobs = b"" if choice.logprobs is None else self._logprobs(choice)
         return self._event(choice.index, shown or self._shown(""), logprobs, self._ending(choice))
+
+    def _ids(self, choice: ChoiceDelta) -> bytes:
+        return b',"token_ids":' + orjson.dumps(choice.token_ids)
 
     def _take(self, choice: ChoiceDelta) -> bytes:
         """What the delta newly shows; empty when that is nothing."""
@@ -109,7 +143,7 @@ class Answer:
     def _ending(self, choice: ChoiceDelta) -> bytes:
         """finish_reason, and stop_reason with it."""
         if choice.finish is None:
-            return _OPEN
+            return OPEN
         reason = orjson.dumps(choice.stop_reason)
         return b',"finish_reason":"%b","stop_reason":%b' % (self._finish(choice).encode(), reason)
 
@@ -188,14 +222,15 @@ class CompletionAnswer(Answer):
 
     def __init__(
         self, rid: str, body: CompletionBody, tokenizer: Tokenizer, params: SamplingParams,
-        prompts: list[Prompt],
+        prompts: list[Prompt], wishes: Wishes = PLAIN,
     ) -> None:  # fmt: skip
-        super().__init__(rid, body.model, tokenizer, params, prompts)
+        super().__init__(rid, body.model, tokenizer, params, prompts, wishes=wishes)
         self._echo = body.echo
+        self._untold = set(range(self.width)) if wishes.return_ids else set()
         self._asked_scores = body.prompt_logprobs is not None
         self._with_logprobs = body.logprobs is not None
         self._columns = [
-            CompletionLogprobs(tokenizer, body.logprobs or 0) for _ in range(self.width)
+            CompletionLogprobs(self.names, body.logprobs or 0) for _ in range(self.width)
         ]
         self._waiting: list[ChoiceDelta] | None = None  # until the prompt's logprobs are here
 
@@ -206,7 +241,7 @@ class CompletionAnswer(Answer):
             self._waiting = []
             return b""
         return b"".join(
-            self._event(i, self._shown(self.prompts[i // self.params.n].text or ""), b"", _OPEN)
+            self._event(i, self._shown(self.prompts[i // self.params.n].text or ""), b"", OPEN)
             for i in range(self.width)
         )
 
@@ -225,11 +260,20 @@ class CompletionAnswer(Answer):
             prompt = self.prompts[index // self.params.n]
             columns = self._columns[index].columns(scores[index // self.params.n], prompt.token_ids)
             logprobs = b',"logprobs":' + orjson.dumps(columns)
-            out.append(self._event(index, self._shown(prompt.text or ""), logprobs, _OPEN))
+            out.append(self._event(index, self._shown(prompt.text or ""), logprobs, OPEN))
         return b"".join(out)
 
     def _shown(self, text: str) -> bytes:
         return b'"text":' + orjson.dumps(text)
+
+    def _ids(self, choice: ChoiceDelta) -> bytes:
+        """The prompt's ids come once, with the first chunk that holds tokens."""
+        found = super()._ids(choice)
+        if choice.index in self._untold:
+            self._untold.remove(choice.index)
+            prompt = self.prompts[choice.index // self.params.n]
+            found += b',"prompt_token_ids":' + orjson.dumps(prompt.token_ids)
+        return found
 
     def _logprobs(self, choice: ChoiceDelta) -> bytes:
         rows: list[Candidates | None] = list(choice.logprobs or [])
@@ -269,6 +313,8 @@ class CompletionAnswer(Answer):
             found["logprobs"] = self._columns[index].columns(
                 [*echoed[0], *choice.rows], [*echoed[1], *choice.token_ids]
             )
+        if self.wishes.return_ids:
+            found |= {"token_ids": choice.token_ids, "prompt_token_ids": prompt.token_ids}
         if self._asked_scores:
             found["prompt_logprobs"] = self._scores(rows)
         return found

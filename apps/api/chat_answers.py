@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
-from apps.api.answers import Answer, Collected
+from apps.api.answers import OPEN, PLAIN, Answer, Collected, Wishes
 from apps.api.choices import ChoiceReader
 from apps.api.logprobs import Candidates, chat_logprobs
+from apps.api.model_texts import ModelText
 from apps.api.parsers import (
     CallArguments,
     CallBroken,
@@ -22,7 +23,8 @@ from apps.api.parsers import (
     collect,
     pipeline_for,
 )
-from apps.api.prompts import THINKING_SWITCHES, ModelText, Prompt, template_kwargs
+from apps.api.prompt import Prompt
+from apps.api.rendering import THINKING_SWITCHES, template_kwargs
 from apps.api.schemas import ChatBody
 from engine.messages import ChoiceDelta, Counts, Finish
 from engine.sampling_params import SamplingParams
@@ -58,10 +60,11 @@ class ChatAnswer(Answer):
     def __init__(
         self, rid: str, body: ChatBody, tokenizer: Tokenizer, params: SamplingParams,
         prompts: list[Prompt], pipelines: Sequence[Pipeline] = (),
-        keep_ids: frozenset[int] = frozenset(),
+        keep_ids: frozenset[int] = frozenset(), wishes: Wishes = PLAIN,
     ) -> None:  # fmt: skip
         """`pipelines`: one per choice, or none; `keep_ids`: the special tokens they look for."""
-        super().__init__(rid, body.model, tokenizer, params, prompts, keep_ids)
+        super().__init__(rid, body.model, tokenizer, params, prompts, keep_ids, wishes)
+        self._echo = last_words(body) if body.echo else ""
         self._top = body.top_logprobs or 0
         self._shows_reasoning = body.include_reasoning
         self._readers = [
@@ -73,11 +76,17 @@ class ChatAnswer(Answer):
 
     def opening(self) -> bytes:
         role = b'"delta":{"role":"assistant","content":""},"finish_reason":null}]'
-        usage_bytes = self._running_usage() if self.continuous_usage else b""
-        return b"".join(
-            self._head + b'{"index":%d,' % index + role + usage_bytes + b"}\n\n"
+        end = self._running_usage() if self.continuous_usage else b""
+        if self.wishes.return_ids:
+            end += b',"prompt_token_ids":' + orjson.dumps(self.prompts[0].token_ids)
+        out = [
+            self._head + b'{"index":%d,' % index + role + end + b"}\n\n"
             for index in range(self.width)
-        )
+        ]
+        if self._echo:
+            echo = self._shown(self._echo)
+            out += [self._event(index, echo, b"", OPEN) for index in range(self.width)]
+        return b"".join(out)
 
     def _take(self, choice: ChoiceDelta) -> bytes:
         if (reader := self._parsing[choice.index]) is None:
@@ -136,7 +145,7 @@ class ChatAnswer(Answer):
         return b'"delta":' + orjson.dumps(delta | listed)
 
     def _logprobs(self, choice: ChoiceDelta) -> bytes:
-        content = chat_logprobs(self.tokenizer, choice.logprobs or [], self._top)
+        content = chat_logprobs(self.names, choice.logprobs or [], self._top)
         return b',"logprobs":' + orjson.dumps({"content": content})
 
     def _whole(
@@ -153,6 +162,8 @@ class ChatAnswer(Answer):
             "choices": [self._choice(i, choice) for i, choice in enumerate(choices)],
             "usage": self._usage(counts),
         }
+        if self.wishes.return_ids:
+            found["prompt_token_ids"] = self.prompts[0].token_ids
         if scores is not None:
             found["prompt_logprobs"] = self._scores(scores[0])
         return found
@@ -160,18 +171,21 @@ class ChatAnswer(Answer):
     def _choice(self, index: int, choice: Collected) -> dict[str, Any]:
         logprobs = None
         if self.params.logprobs is not None:
-            logprobs = {"content": chat_logprobs(self.tokenizer, choice.rows, self._top)}
-        return {
+            logprobs = {"content": chat_logprobs(self.names, choice.rows, self._top)}
+        found = {
             "index": index,
             "message": self._message(choice),
             "logprobs": logprobs,
             "finish_reason": choice.finish,
             "stop_reason": choice.stop_reason,
         }
+        if self.wishes.return_ids:
+            found["token_ids"] = choice.token_ids
+        return found
 
     def _message(self, choice: Collected) -> dict[str, Any]:
         parsed = collect(choice.pieces)
-        content = parsed.content + "".join(choice.text)
+        content = self._echo + parsed.content + "".join(choice.text)
         message: dict[str, Any] = {
             "role": "assistant",
             "content": None if parsed.calls and not content else content,
@@ -182,6 +196,12 @@ class ChatAnswer(Answer):
             calls = [_call(call.id, call.name, call.arguments) for call in parsed.calls]
             message["tool_calls"] = calls
         return message
+
+
+def last_words(body: ChatBody) -> str:
+    """What `echo` puts first: the last message, if it is the assistant's."""
+    last = body.messages[-1]
+    return last.text if last.role == "assistant" else ""
 
 
 def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:

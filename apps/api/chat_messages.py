@@ -12,18 +12,22 @@ from apps.api.body import deeper_than
 from apps.api.caps import MAX_DEPTH
 from apps.api.schema_types import Schema, Text, checked_text
 
+Parts = Literal["join", "keep", "wrap"]
+
 
 @dataclass(frozen=True, slots=True)
-class CallForm:
-    """How a chat template takes calls of earlier answers."""
+class TemplateForm:
+    """How a chat template takes contents, and calls of earlier answers."""
 
     argument_text: bool = False
     """Arguments as text, as DeepSeek's templates join them; most write an object as JSON."""
     null_content: bool = False
     """A message that only calls has null as content, not an empty text."""
+    parts: Parts = "join"
+    """Contents as one text, as they were sent, or always as a list of parts."""
 
 
-PLAIN_FORM = CallForm()
+PLAIN_FORM = TemplateForm()
 
 
 class TextPart(Schema):
@@ -64,7 +68,7 @@ class ToolCall(Schema):
     type: Literal["function"] = "function"
     function: CalledFunction
 
-    def for_template(self, form: CallForm) -> dict[str, Any]:
+    def for_template(self, form: TemplateForm) -> dict[str, Any]:
         text = self.function.arguments or "{}"
         arguments = text if form.argument_text else _object_or_text(text)
         call: dict[str, Any] = {"type": "function"}
@@ -91,6 +95,13 @@ class Message(Schema):
     reasoning_content: Text | None = None
 
     @property
+    def text(self) -> str:
+        """The content as one text."""
+        if isinstance(self.content, list):
+            return "".join(part.text or part.refusal or "" for part in self.content)
+        return self.content or ""
+
+    @property
     def chars(self) -> int:
         """Roughly how much text it is."""
         parts = [self.content] if isinstance(self.content, str) else self.content or []
@@ -99,12 +110,10 @@ class Message(Schema):
         thoughts = (self.reasoning, self.reasoning_content)
         return sum(len(text or "") for text in (*texts, *calls, *thoughts))
 
-    def for_template(self, form: CallForm = PLAIN_FORM) -> dict[str, Any]:
-        """The plain form templates expect: content is one string, developer speaks as system,
-        reasoning has both its names."""
-        content = self.content
-        if isinstance(content, list):
-            content = "".join(part.text or part.refusal or "" for part in content)
+    def for_template(self, form: TemplateForm = PLAIN_FORM) -> dict[str, Any]:
+        """The form that the template expects; developer speaks as system, reasoning has both its
+        names."""
+        content = _shown(self.content, form)
         role = "system" if self.role == "developer" else self.role
         message: dict[str, Any] = {"role": role, "content": content or ""}
         if self.name is not None:
@@ -118,6 +127,18 @@ class Message(Schema):
         if (reasoning := self.reasoning or self.reasoning_content) is not None:
             message["reasoning"] = message["reasoning_content"] = reasoning
         return message
+
+
+def _shown(content: str | list[TextPart] | None, form: TemplateForm) -> Any:
+    """The content as the template takes it."""
+    if isinstance(content, list):
+        texts = [part.text or part.refusal or "" for part in content]
+        if form.parts == "join":
+            return "".join(texts)
+        return [{"type": "text", "text": text} for text in texts]
+    if form.parts == "wrap" and content:
+        return [{"type": "text", "text": content}]
+    return content
 
 
 def _object_or_text(text: str) -> Any:

@@ -17,7 +17,7 @@ from channels.consumer import AsyncConsumer
 
 from apps.api import parse
 from apps.api.admission import Call, admission_for, fit, sampling_for
-from apps.api.answers import DONE, Answer, CompletionAnswer
+from apps.api.answers import DONE, Answer, CompletionAnswer, Wishes
 from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.body import (
     Disconnected,
@@ -35,7 +35,8 @@ from apps.api.errors import (
     public_error,
     wrong_method,
 )
-from apps.api.prompts import ModelText, Prompt
+from apps.api.model_texts import ModelText
+from apps.api.prompt import Prompt
 from apps.api.runtime import WebRuntime
 from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
 from apps.api.selectors import KeySnapshot
@@ -246,7 +247,9 @@ class Completions(GenerationConsumer[CompletionBody]):
         self, rid: str, body: CompletionBody, text: ModelText, params: SamplingParams,
         prompts: list[Prompt],
     ) -> Answer:  # fmt: skip
-        return CompletionAnswer(rid, body, text.tokenizer, params, prompts)
+        return CompletionAnswer(
+            rid, body, text.tokenizer, params, prompts, Wishes.of(body, text.options)
+        )
 
 
 class ChatCompletions(GenerationConsumer[ChatBody]):
@@ -266,7 +269,8 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
     ) -> Answer:  # fmt: skip
         pipelines = chat_pipelines(body, text, prompts[0])
         keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
-        return ChatAnswer(rid, body, text.tokenizer, params, prompts, pipelines, keep_ids)
+        wishes = Wishes.of(body, text.options)
+        return ChatAnswer(rid, body, text.tokenizer, params, prompts, pipelines, keep_ids, wishes)
 
 
 async def _stream(

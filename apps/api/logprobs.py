@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from engine.messages import TokenLogprob
@@ -11,30 +12,41 @@ FLOOR = -9999.0
 Candidates = list[TokenLogprob]  # of one position; the chosen token is first
 
 
-def chat_logprobs(tokenizer: Tokenizer, rows: list[Candidates], top: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How answers name tokens: by their text, or as `token_id:N`."""
+
+    tokenizer: Tokenizer
+    by_id: bool = False
+
+    def of(self, token_id: int) -> str:
+        return f"token_id:{token_id}" if self.by_id else self.tokenizer.token_text(token_id)
+
+
+def chat_logprobs(names: Names, rows: list[Candidates], top: int) -> list[dict[str, Any]]:
     """`choices[].logprobs.content`: one entry per token, with the `top` likeliest beside it."""
     return [
         {
-            **_chat_entry(tokenizer, row[0]),
-            "top_logprobs": [_chat_entry(tokenizer, c) for c in _top(row, top)],
+            **_chat_entry(names, row[0]),
+            "top_logprobs": [_chat_entry(names, c) for c in _top(row, top)],
         }
         for row in rows
     ]
 
 
-def _chat_entry(tokenizer: Tokenizer, candidate: TokenLogprob) -> dict[str, Any]:
+def _chat_entry(names: Names, candidate: TokenLogprob) -> dict[str, Any]:
     return {
-        "token": tokenizer.token_text(candidate.token_id),
+        "token": names.of(candidate.token_id),
         "logprob": max(candidate.logprob, FLOOR),
-        "bytes": list(tokenizer.token_bytes(candidate.token_id)),
+        "bytes": list(names.tokenizer.token_bytes(candidate.token_id)),
     }
 
 
 class CompletionLogprobs:
     """The columns of the completions form. `offset` counts characters of the shown text."""
 
-    def __init__(self, tokenizer: Tokenizer, top: int, offset: int = 0) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, names: Names, top: int, offset: int = 0) -> None:
+        self._names = names
         self._top = top
         self._offset = offset
 
@@ -47,18 +59,18 @@ class CompletionLogprobs:
             "top_logprobs": [],
         }
         for token_id, row in zip(ids, rows, strict=True):
-            token = self._tokenizer.token_text(token_id)
-            found["tokens"].append(token)
+            text = self._names.tokenizer.token_text(token_id)
+            found["tokens"].append(self._names.of(token_id) if self._names.by_id else text)
             found["text_offset"].append(self._offset)
             found["token_logprobs"].append(None if row is None else max(row[0].logprob, FLOOR))
             found["top_logprobs"].append(None if row is None else self._by_text(row))
-            self._offset += len(token)
+            self._offset += len(text)
         return found
 
     def _by_text(self, row: Candidates) -> dict[str, float]:
         """Text → logprob of the likeliest; the chosen token is always among them."""
         chosen = [*_top(row, self._top), row[0]]
-        return {self._tokenizer.token_text(c.token_id): max(c.logprob, FLOOR) for c in chosen}
+        return {self._names.of(c.token_id): max(c.logprob, FLOOR) for c in chosen}
 
 
 def prompt_logprobs(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,16 +15,39 @@ from apps.api.body import parse_object
 from apps.api.caps import ApiCaps
 from apps.api.chat_messages import CalledFunction, Message, TextPart, ToolCall
 from apps.api.errors import from_pydantic
-from apps.api.schemas import ChatBody, CompletionBody, GenerationBody, StreamOptions
+from apps.api.schemas import (
+    ChatBody,
+    CompletionBody,
+    Detection,
+    GenerationBody,
+    StreamOptions,
+)
 from apps.api.tools import Function, ToolSpec, check_tools
 from engine.errors import InvalidRequest
 
 IGNORED_NAMES = 20
-NO_EFFECT = ("spaces_between_special_tokens",)  # true is how our tokenizers write them anyway
+Asks = Callable[[dict[str, Any]], bool]
+NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when that is worth saying
+    "spaces_between_special_tokens": lambda raw: raw["spaces_between_special_tokens"] is False,
+    "user": lambda raw: raw["user"] is not None,
+    "metadata": lambda raw: bool(raw["metadata"]),
+    "truncation_side": lambda raw: (
+        raw["truncation_side"] is not None and raw.get("truncate_prompt_tokens") is None
+    ),
+}
 
 COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
 CHAT_KNOWN = frozenset(ChatBody.model_fields) | refusals.CHAT.keys()
-_NESTED = (Message, TextPart, ToolCall, CalledFunction, ToolSpec, Function, StreamOptions)
+_NESTED = (
+    Message,
+    TextPart,
+    ToolCall,
+    CalledFunction,
+    ToolSpec,
+    Function,
+    StreamOptions,
+    Detection,
+)
 FIELD_NAMES = frozenset().union(*(m.model_fields for m in (CompletionBody, ChatBody, *_NESTED)))
 B = TypeVar("B", bound=GenerationBody)
 
@@ -63,6 +87,8 @@ def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
         raise InvalidRequest(
             "'max_completion_tokens' must be at least 1.", param="max_completion_tokens"
         )
+    if body.continue_final_message and "add_generation_prompt" in body.model_fields_set:
+        _check_continues(body)
     _check_metadata(body.metadata)
     _check_common(body)
     ignored = ignored_names(raw, CHAT_KNOWN)
@@ -91,8 +117,22 @@ def _check_common(body: GenerationBody) -> None:
         raise InvalidRequest(
             "'continuous_usage_stats' needs include_usage: true.", param="stream_options"
         )
+    if body.truncate_prompt_tokens == 0:
+        raise InvalidRequest(
+            "'truncate_prompt_tokens' must be at least 1, or -1 for all that the model takes.",
+            param="truncate_prompt_tokens",
+        )
     if body.stream and body.prompt_logprobs is not None:
         raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
+
+
+def _check_continues(body: ChatBody) -> None:
+    if body.add_generation_prompt:
+        raise InvalidRequest(
+            "'continue_final_message' and 'add_generation_prompt' exclude each other: set "
+            "add_generation_prompt to false.",
+            param="continue_final_message",
+        )
 
 
 def _check_metadata(metadata: dict[str, str] | None) -> None:
@@ -116,7 +156,7 @@ def _at_most(param: str, count: int, most: int) -> None:
 def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
     """Fields that change nothing, as they may stand in a header."""
     unknown = (
-        name for name in raw if name not in known or (name in NO_EFFECT and raw[name] is False)
+        name for name in raw if name not in known or (name in NO_EFFECT and NO_EFFECT[name](raw))
     )
     shown = [
         n for n in unknown if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n

@@ -7,19 +7,29 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from apps.api.caps import MAX_INT
 from apps.api.chat_messages import Message
 from apps.api.field_types import BiasField, PromptField, StopField
-from apps.api.schema_types import Float, Int, Schema
+from apps.api.schema_types import Float, Int, Schema, Text
 from apps.api.tools import ToolSpec
-from engine.sampling_params import MAX_SEED, SamplingParams
+from engine.sampling_params import MAX_SEED, RepetitionDetection, SamplingParams
 
 MODEL_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+MAX_PRIORITY = 1000
 COMPLETION_TOKENS = 16  # max_tokens of the completions route when nobody says otherwise
 
 
 class StreamOptions(Schema):
     include_usage: bool = False
     continuous_usage_stats: bool = False
+
+
+class Detection(Schema):
+    """When repeated tokens end a choice; ranges are checked with the sampling fields."""
+
+    max_pattern_size: Int
+    min_pattern_size: Int = 1
+    min_count: Int = 3
 
 
 class GenerationBody(Schema):
@@ -47,6 +57,15 @@ class GenerationBody(Schema):
     allowed_token_ids: list[Int] | None = None
     logit_bias: BiasField | None = None
     prompt_logprobs: Int | None = None
+    repetition_detection: Detection | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=MAX_INT)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    return_token_ids: bool = False
+    return_tokens_as_token_ids: bool | None = None  # default: as the model was started
+    stream_interval: Annotated[int, Field(ge=1, le=32)] | None = None  # the same
+    priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    cache_salt: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    skip_reading_prefix_cache: bool = False
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
     user: Annotated[str, Field(max_length=256)] | None = None
@@ -73,6 +92,7 @@ class GenerationBody(Schema):
             allowed_token_ids=self.allowed_token_ids,
             logit_bias=self.logit_bias,
             prompt_logprobs=self.prompt_logprobs,
+            skip_reading_prefix_cache=self.skip_reading_prefix_cache,
             skip_special_tokens=self.skip_special_tokens,
             spaces_between_special_tokens=self.spaces_between_special_tokens,
         )
@@ -83,6 +103,10 @@ class GenerationBody(Schema):
                 setattr(params, name, value)
         if params.top_k == 0:
             params.top_k = -1
+        if self.repetition_detection is not None:
+            params.repetition_detection = RepetitionDetection(
+                **self.repetition_detection.model_dump()
+            )
         return params
 
 
@@ -122,6 +146,9 @@ class ChatBody(GenerationBody):
     """POST /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1)
+    chat_template: Text | None = None  # only where the deployment trusts its callers
+    documents: list[dict[str, str]] | None = None  # for templates that show them
+    echo: bool = False  # begin with the last message when it is the assistant's
     max_completion_tokens: Int | None = None
     logprobs: bool = False
     top_logprobs: Int | None = None

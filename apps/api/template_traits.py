@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from apps.api.chat_messages import CallForm
+from apps.api.chat_messages import Parts, TemplateForm
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
 
+_FORMATS: dict[str, Parts] = {"string": "join", "openai": "wrap"}
 _WORDS = re.compile(r"\w+")
 
 
@@ -29,23 +30,41 @@ def model_type_of(path: Path) -> str:
     return found if isinstance(found, str) else ""
 
 
-def call_form_of(template: ChatTemplate) -> CallForm:
-    """The form in which a template shows calls of earlier answers. At most four small renders."""
+def template_form_of(template: ChatTemplate, content_format: str = "auto") -> TemplateForm:
+    """The form in which a template shows contents and earlier calls. At most six small renders."""
+    parts = _FORMATS.get(content_format) or _parts_of(template)
     for null_content in (False, True):
         for argument_text in (False, True):
-            form = CallForm(argument_text=argument_text, null_content=null_content)
+            form = TemplateForm(argument_text=argument_text, null_content=null_content, parts=parts)
             if _shows_call(template, form):
                 return form
-    return CallForm()
+    return TemplateForm(parts=parts)
 
 
-def _shows_call(template: ChatTemplate, form: CallForm) -> bool:
+def _parts_of(template: ChatTemplate) -> Parts:
+    """How contents reach the template: it may show lists of parts, and may be lost without."""
+    part = {"type": "text", "text": "probe text"}
+    if not _shows_content(template, [part]):
+        return "join"
+    return "keep" if _shows_content(template, "probe text") else "wrap"
+
+
+def _shows_content(template: ChatTemplate, content: Any) -> bool:
+    try:
+        text = template.render([{"role": "user", "content": content}])
+    except InvalidRequest:
+        return False
+    return "probe text" in text and "'type'" not in text and '"type"' not in text
+
+
+def _shows_call(template: ChatTemplate, form: TemplateForm) -> bool:
     arguments = '{"a": 1}' if form.argument_text else {"a": 1}
     function = {"name": "probe_function", "arguments": arguments}
     call = {"id": "call00000", "type": "function", "function": function}
     content = None if form.null_content else ""
+    asked: Any = [{"type": "text", "text": "x"}] if form.parts == "wrap" else "x"
     talk: list[dict[str, Any]] = [
-        {"role": "user", "content": "x"},
+        {"role": "user", "content": asked},
         {"role": "assistant", "content": content, "tool_calls": [call]},
         {"role": "tool", "content": "1", "tool_call_id": "call00000"},
     ]

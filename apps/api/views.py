@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.drf import KeyView, parsed
-from apps.api.prompts import ModelText, model_text, render_chat
+from apps.api.model_texts import ModelText, model_text
+from apps.api.rendering import render_chat
 from apps.api.schemas import ChatBody
 from apps.api.selectors import KeySnapshot
 from apps.api.token_bodies import DetokenizeBody, TokenizeBody
@@ -111,7 +112,7 @@ def model_for_key(key: KeySnapshot, name: str | None) -> CatalogModel:
 
 def text_of(model: CatalogModel) -> ModelText:
     try:
-        return model_text(model.path)
+        return model_text(model.path, model.text)
     except EngineStartError:
         raise Overloaded(
             f"The tokenizer of {model.name!r} cannot be read on this server.",
@@ -148,5 +149,5 @@ def _ids(body: TokenizeBody, model: CatalogModel, text: ModelText) -> list[int]:
         chat_template_kwargs=body.chat_template_kwargs,
         tools=body.tools,
     )
-    messages = [message.for_template(text.call_form) for message in chat.messages]
+    messages = [message.for_template(text.form) for message in chat.messages]
     return render_chat(text, messages, chat, model).token_ids

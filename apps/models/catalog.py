@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextOptions:
+    """How a model's text is read and written; names and meaning as in `EngineConfig`."""
+
+    chat_template: str | None = None
+    chat_template_content_format: str = "auto"
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
+    enable_auto_tool_choice: bool = True
+    trust_request_chat_template: bool = False
+    return_tokens_as_token_ids: bool = False
+    stream_interval: int = 1
+
+
+PLAIN_TEXT = TextOptions()
+TEXT_OPTIONS = tuple(option.name for option in fields(TextOptions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +39,8 @@ class CatalogModel:
     adapter_digest: str | None = None
     default_params: dict[str, float | int] = field(default_factory=dict)  # generation_config.json
     kv_tokens: int = 0  # capacity of one engine's KV cache in tokens
+    text: TextOptions = PLAIN_TEXT
+    by_priority: bool = False  # the engine orders waiting requests by their `priority`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

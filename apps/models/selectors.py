@@ -7,8 +7,9 @@ from pathlib import Path
 
 from django.db.models import QuerySet
 
-from apps.models.catalog import Catalog, CatalogModel
-from apps.models.models import CatalogEpoch, Desired, EngineInstance, ServedModel, State
+from apps.lora.models import Adapter, SourceKind
+from apps.models.catalog import TEXT_OPTIONS, Catalog, CatalogModel, TextOptions
+from apps.models.models import CatalogEpoch, EngineInstance, ServedModel, State
 
 STATE_ORDER = (State.READY, State.DRAINING, State.LOADING, State.VALIDATING, State.FAILED)
 
@@ -73,3 +74,5 @@ def _entry(row: ServedModel, name: str) -> CatalogModel:
         default_params=row.default_params,
         kv_tokens=row.kv_tokens,
     )
+        text=TextOptions(**{k: v for k, v in row.engine_options.items() if k in TEXT_OPTIONS}),
+        by_priority=row.engine_options.get("scheduling_policy") == "priority",

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from apps.api.admission import Call, admission_for, fit
-from apps.api.caps import ApiSettings
-from apps.api.prompts import Prompt
+from apps.api.admission import Call, admission_for, fit, sampling_for
+from apps.api.caps import ApiCaps, ApiSettings
+from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody, CompletionBody
 from apps.api.selectors import Price
 from engine.client import LimitRule
-from engine.errors import ContextTooLong
+from engine.errors import ContextTooLong, InvalidRequest
 from engine.sampling_params import SamplingParams
-from tests.unit.api.samples import key, model
+from tests.unit.api.samples import key, letters, model
 
 TPM = (LimitRule(kind="tpm", subject="key:abcdefgh", limit=50),)
 
@@ -51,6 +51,22 @@ def test_defaults_shrink_to_what_is_left() -> None:
     assert settled(completion(), 95).max_tokens == 5
     assert settled(chat(), 95).max_tokens == 5
     assert settled(completion(), 10).max_tokens == 16
+
+
+@pytest.mark.parametrize(("side", "kept"), [("left", [3, 4]), ("right", [1, 2])])
+def test_a_prompt_is_cut_at_the_side_that_was_named(side: str, kept: list[int]) -> None:
+    prompt = Prompt([1, 2, 3, 4], "bcde", "tail")
+    assert prompt.cut(2, side, letters()).token_ids == kept
+    assert prompt.cut(2, "left", letters()).text == "de"
+    assert prompt.cut(4, side, letters()) is prompt
+
+
+def test_priority_needs_a_model_that_orders_by_it() -> None:
+    body = completion(priority=3)
+    assert sampling_for(body, model(by_priority=True), ApiCaps()).n == 1
+    with pytest.raises(InvalidRequest) as caught:
+        sampling_for(body, model(), ApiCaps())
+    assert caught.value.param == "priority"
 
 
 def test_scoring_alone_may_use_the_whole_context() -> None:

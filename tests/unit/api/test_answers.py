@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from apps.api.answers import Answer, CompletionAnswer
+from apps.api.answers import Answer, CompletionAnswer, Wishes
 from apps.api.chat_answers import ChatAnswer
 from apps.api.choices import ChoiceText
-from apps.api.prompts import Prompt
+from apps.api.logprobs import CompletionLogprobs, Names, chat_logprobs
+from apps.api.pacing import Pacer
+from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody, CompletionBody
 from engine.messages import ChoiceDelta, Counts, Delta, EventKind, Finish, TokenLogprob
 from engine.sampling_params import SamplingParams
@@ -169,3 +171,33 @@ def test_streamed_echo_waits_for_the_prompts_logprobs(tokenizer: Tokenizer) -> N
     assert answer.chunks(delta(ChoiceDelta(0, [5], [row(5)]))) == b""
     late = answer.chunks(delta(prompt_logprobs=[[None, row(2)]]))
     assert [e["choices"][0]["text"] for e in events(late)] == ["bc", "f"]
+
+
+def test_token_ids_stand_beside_the_text(tokenizer: Tokenizer) -> None:
+    wishes = Wishes(return_ids=True)
+    body = CompletionBody(model="m", prompt="bc")
+    made = CompletionAnswer("rid", body, tokenizer, body.sampling({}), PROMPT, wishes)
+    first, second = events(
+        made.chunks(delta(ChoiceDelta(0, [0]))) + made.chunks(delta(ChoiceDelta(0, [2])))
+    )
+    assert first["choices"][0] | {"prompt_token_ids": [1, 2]} == first["choices"][0]
+    assert [e["choices"][0]["token_ids"] for e in (first, second)] == [[0], [2]]
+    assert "prompt_token_ids" not in second["choices"][0]
+
+
+def test_tokens_may_be_named_by_their_ids(tokenizer: Tokenizer) -> None:
+    names = Names(tokenizer, by_id=True)
+    (entry,) = chat_logprobs(names, [row(2, 3)], 2)
+    assert entry["token"] == "token_id:2"
+    assert [top["token"] for top in entry["top_logprobs"]] == ["token_id:2", "token_id:3"]
+    columns = CompletionLogprobs(names, 1).columns([row(2), row(3)], [2, 3])
+    assert columns["tokens"] == ["token_id:2", "token_id:3"]
+    assert columns["text_offset"] == [0, 1]
+
+
+def test_a_paced_stream_begins_at_once_and_goes_on_in_larger_steps() -> None:
+    pacer = Pacer(3)
+    sent = [pacer.take([ChoiceDelta(0, [i], keep_chars=i)]) for i in range(6)]
+    assert [[c.token_ids for c in chunk] for chunk in sent] == [[[0]], [], [], [[1, 2, 3]], [], []]
+    (last,) = pacer.take([ChoiceDelta(0, [6], finish=Finish.STOP)])
+    assert (last.token_ids, last.finish, last.keep_chars) == ([4, 5, 6], Finish.STOP, None)

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from apps.api.chat_answers import ChatAnswer
 from apps.api.parsers import Piece, pipeline_for
-from apps.api.prompts import Prompt
+from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody
 from engine.messages import ChoiceDelta, Counts, Delta, EventKind, Finish
 from engine.tokenizer import Tokenizer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from apps.api.chat_messages import CallForm
-from apps.api.prompts import template_kwargs
+from apps.api.chat_messages import Message, TemplateForm
+from apps.api.rendering import template_kwargs
 from apps.api.schemas import ChatBody
-from apps.api.template_traits import call_form_of, words_of
+from apps.api.template_traits import template_form_of, words_of
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
 
@@ -24,15 +24,44 @@ ONLY_NULL = JOINED.replace("m.content }}", "m.content or '' }}").replace(
 @pytest.mark.parametrize(
     ("source", "form"),
     [
-        (AS_JSON, CallForm()),
-        (JOINED, CallForm(argument_text=True)),
-        (ONLY_NULL, CallForm(argument_text=True, null_content=True)),
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", CallForm()),
-        ("{{ raise_exception('never') }}", CallForm()),
+        (AS_JSON, TemplateForm()),
+        (JOINED, TemplateForm(argument_text=True)),
+        (ONLY_NULL, TemplateForm(argument_text=True, null_content=True)),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", TemplateForm()),
+        ("{{ raise_exception('never') }}", TemplateForm()),
     ],
 )
-def test_the_form_of_calls_is_the_one_that_shows_them(source: str, form: CallForm) -> None:
-    assert call_form_of(ChatTemplate(source, {})) == form
+def test_the_form_of_calls_is_the_one_that_shows_them(source: str, form: TemplateForm) -> None:
+    assert template_form_of(ChatTemplate(source, {})) == form
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "join"),
+        ("{% for p in messages[0].content %}{{ p.text }}{% endfor %}", "wrap"),
+        (
+            "{% set c = messages[0].content %}{% if c is string %}{{ c }}{% else %}"
+            "{% for p in c %}{{ p.text }}{% endfor %}{% endif %}",
+            "keep",
+        ),
+    ],
+)
+def test_the_form_of_contents_is_the_one_that_shows_them(source: str, parts: str) -> None:
+    template = ChatTemplate(source, {})
+    assert template_form_of(template).parts == parts
+    assert template_form_of(template, "string").parts == "join"
+    assert template_form_of(template, "openai").parts == "wrap"
+
+
+def test_parts_are_joined_kept_or_made() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    listed = Message.model_validate({"role": "user", "content": parts})
+    text = Message(role="user", content="ab")
+    forms = {parts: TemplateForm(parts=parts) for parts in ("join", "keep", "wrap")}  # type: ignore[arg-type]
+    assert [listed.for_template(f)["content"] for f in forms.values()] == ["ab", parts, parts]
+    whole = [{"type": "text", "text": "ab"}]
+    assert [text.for_template(f)["content"] for f in forms.values()] == ["ab", "ab", whole]
 
 
 def kwargs(source: str, **fields: object) -> dict[str, object]:

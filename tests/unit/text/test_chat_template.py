@@ -71,3 +71,27 @@ def test_escapes_and_broken_templates_are_a_clean_refusal(source):
 def test_syntax_error_names_the_line():
     with pytest.raises(EngineStartError, match="line 2"):
         ChatTemplate("ok\n{% if %}", {})
+
+
+ENDLESS = (
+    "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}"
+    "{% set x = 1 %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{% for a in range(9999) %}"
+    "{% if messages %}{% endif %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+    "{{ 'x' * 10 ** 9 }}",
+    "{{ 10 ** 10 ** 9 }}",
+    "{% for a in range(9999) %}{{ messages[0].content }}{% endfor %}",
+)
+
+
+@pytest.mark.parametrize("source", ENDLESS)
+def test_a_template_without_end_is_stopped(source):
+    with pytest.raises(InvalidRequest, match="too much"):
+        ChatTemplate(source, {}).render(
+            [{"role": "user", "content": "x" * 1000}], max_chars=1_000_000
+        )
+
+
+def test_small_repetitions_are_no_concern():
+    template = ChatTemplate("{{ '-' * 20 }}{{ 2 ** 10 }}", {})
+    assert template.render([]) == "-" * 20 + "1024"

@@ -1,4 +1,5 @@
-"""Background jobs: `celery -A inference_site worker -B`. Never tokens, never usage rows' writing.
+"""Background jobs: never tokens, never usage rows' writing. `serve` starts the worker
+(`inference_site.worker`); by hand it is `celery -A inference_site worker -B`.
 
 The broker is the same Redis, database 1, unless PAGODA_BROKER_URL names another.
 """
@@ -25,7 +26,9 @@ app.conf.update(
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     timezone="UTC",
+    beat_scheduler="celery.beat:Scheduler",  # the default one keeps a pickle on disk
     beat_schedule={
+        "lora-sweep": {"task": "lora.sweep", "schedule": 60.0},
         "usage-rebuild": {
             "task": "usage.rebuild",
             "schedule": crontab(hour=2, minute=47),

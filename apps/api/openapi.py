@@ -69,6 +69,7 @@ class ViewSchema(AutoSchema):
 def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     """drf-spectacular's post-processing hook."""
     from apps.api.management_views import KeyIn, KeyPatch, RotateIn
+    from apps.lora.views import BODIES as ADAPTER_BODIES
 
     components = result.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -85,7 +86,7 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
         operation |= {"tags": ["v1"], "responses": {"200": {"description": STREAMED}}}
         paths[path] = {"post": operation}
         _set_body(operation, model, schemas)
-    for (path, method), model in BODIES.items():
+    for (path, method), model in (BODIES | ADAPTER_BODIES).items():
         _set_body(paths[path][method], model, schemas)
     _set_body(paths["/api/keys"]["post"], KeyIn, schemas)
     _set_body(paths["/api/keys/{public_id}"]["patch"], KeyPatch, schemas)

@@ -20,6 +20,7 @@ from apps.api.consumers import ChatCompletions, Completions, refuse
 from apps.api.errors import public_error
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
+from apps.lora.uploads import is_upload, receive_file
 from engine.client import new_rid
 from engine.errors import InvalidRequest
 from inference_site.redis import redis_url
@@ -77,6 +78,8 @@ class ApiApp:
             route = self._routes.get(scope["path"])
             if route is not None:
                 await route(scope, receive, send)
+            elif is_upload(scope["path"]):
+                await receive_file(runtime, scope, receive, send)
             else:
                 await self._guarded(runtime, scope, receive, send)
 

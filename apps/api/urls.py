@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from apps.api import management_views as management
@@ -26,6 +26,7 @@ urlpatterns = [
         r"^api/models/(?P<name>.+)/(?P<action>load|unload|restart)$",
         management.ServedModelAction.as_view(),
     ),
+    path("", include("apps.lora.urls")),
 ]
 if not settings.PAGODA.disable_docs:
     urlpatterns += [

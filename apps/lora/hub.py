@@ -34,7 +34,7 @@ def _from_hub(source: str, folder: Path) -> None:
 
 def _from_modelscope(source: str, folder: Path) -> None:
     try:
-        from modelscope import snapshot_download
+        from modelscope import snapshot_download  # type: ignore[import-not-found]
     except ImportError:
         raise InvalidRequest(
             "PAGODA_USE_MODELSCOPE is on and the package modelscope is not installed. "

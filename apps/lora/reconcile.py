@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import redis
 from django.db.models import F, Q
@@ -180,7 +181,8 @@ def beats_of(client: redis.Redis, engine_ids: Iterable[str]) -> list[EngineBeat]
     """The heartbeats there are. One read."""
     keys = [redis_keys.engine_beat(engine) for engine in engine_ids]
     beats = []
-    for data in client.mget(keys) if keys else []:
+    found: list[Any] = list(client.mget(keys)) if keys else []
+    for data in found:
         try:
             beats.append(unpack(EngineBeat, data or b""))
         except WireMismatch:

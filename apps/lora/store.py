@@ -91,8 +91,7 @@ def discard_unknown(*, versions: set[int], digests: set[str]) -> int:
     gone = 0
     for folder in (*_children(_root() / "incoming"), *_children(_root() / "store")):
         if folder.name not in named and folder.stat().st_mtime < old:
-            folder.chmod(0o700)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             gone += 1
     return gone
 
@@ -115,6 +114,14 @@ def folder_allowed(text: str, *, anywhere: bool = False) -> str:
         "one of the folders of PAGODA_ADAPTER_ROOTS, or upload its two files.",
         param="source",
     )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        path.chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _resolved(path: Path) -> Path | None:

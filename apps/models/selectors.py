@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +16,21 @@ STATE_ORDER = (State.READY, State.DRAINING, State.LOADING, State.VALIDATING, Sta
 
 
 def catalog_read() -> Catalog:
-    """The snapshot a web process serves from. Two SQL queries; the epoch is read first, so that a
-    change in between makes the snapshot look older than it is and never newer."""
+    """The snapshot a web process serves from. Three SQL queries; the epoch is read first, so that
+    a change in between makes the snapshot look older than it is and never newer."""
     epoch = CatalogEpoch.objects.values_list("epoch", flat=True).first() or 1
     models: dict[str, CatalogModel] = {}
     for row in ServedModel.objects.servable().order_by("name"):
         for name in (row.name, *row.aliases):
             models.setdefault(name, _entry(row, name))
+    for adapter in Adapter.objects.servable().select_related("base", "current"):
+        models.setdefault(adapter.name, _adapter_entry(adapter))
     return Catalog(epoch=epoch, models=models)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Names of models that should be loaded; ids of all engines that were started, and of those
+    """Names of models that should have engines now; ids of all engines there are, and of those
     that the agent has announced to the catalog."""
 
     wanted: frozenset[str] = frozenset()
@@ -37,7 +40,7 @@ class Placement:
 
 def placement_read() -> Placement:
     """Two small queries."""
-    wanted = ServedModel.objects.wanted().values_list("name", flat=True)
+    wanted = ServedModel.objects.awake().values_list("name", flat=True)
     engines = dict(EngineInstance.objects.values_list("engine_id", "state"))
     announced = frozenset(engine for engine, state in engines.items() if state == State.READY)
     return Placement(frozenset(wanted), tuple(engines), announced)
@@ -59,7 +62,20 @@ def model_state(model: ServedModel) -> State:
     for state in STATE_ORDER:
         if state in states:
             return state
-    return State.REGISTERED if model.desired == Desired.LOADED else State.UNLOADED
+    return State.REGISTERED if model.awake else State.UNLOADED
+
+
+def _adapter_entry(adapter: Adapter) -> CatalogModel:
+    """The base model under another name, with the digest of the version the name stands for."""
+    version = adapter.current
+    assert version is not None  # servable
+    return dataclasses.replace(
+        _entry(adapter.base, adapter.name),
+        root=version.source if version.kind == SourceKind.HUB else f"sha256:{version.digest}",
+        parent=adapter.base.name,
+        created=int(adapter.created_at.timestamp()),
+        adapter_digest=version.digest,
+    )
 
 
 def _entry(row: ServedModel, name: str) -> CatalogModel:
@@ -73,6 +89,6 @@ def _entry(row: ServedModel, name: str) -> CatalogModel:
         vocab_size=row.vocab_size,
         default_params=row.default_params,
         kv_tokens=row.kv_tokens,
-    )
         text=TextOptions(**{k: v for k, v in row.engine_options.items() if k in TEXT_OPTIONS}),
         by_priority=row.engine_options.get("scheduling_policy") == "priority",
+    )

@@ -102,7 +102,7 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
                 children.add(ChildSpec(name="settler", argv=module("inference_site", "settle")))
             url = find_redis(server_settings())
             startup = Startup(settings, url, model, options.only_web, say, began)
-            _supervise(children, signals, startup)
+            _supervise(children, signals, startup, jobs=not options.only_web)
             return 1 if startup.refused else 0
         except StopAsked:
             return 0
@@ -220,13 +220,18 @@ def _start_web(children: Children, settings: ServerSettings, listener: socket) -
         children.add(ChildSpec(name=f"web {number}", argv=argv, pass_fds=(fd,)))
 
 
-def _supervise(children: Children, signals: StopSignals, startup: Startup) -> None:
-    """Blocks between events: idle costs nothing. Ends on a signal or a start that failed."""
+def _supervise(children: Children, signals: StopSignals, startup: Startup, *, jobs: bool) -> None:
+    """Blocks between events: idle costs nothing. Ends on a signal or a start that failed.
+
+    `jobs`: once the first request can be answered, start the background worker too.
+    """
     while not signals.stop_asked:
         due_s = children.restart_ended()
         if startup.running:
             startup.look()
             if startup.refused:
                 return
+            if jobs and not startup.running:
+                children.add(ChildSpec(name="worker", argv=module("inference_site.worker")))
             due_s = min(startup.POLL_S, due_s if due_s is not None else startup.POLL_S)
         signals.wait(due_s)

@@ -1,4 +1,5 @@
-"""The way out: web drains, engines finish, the settler empties its stream, Redis goes last."""
+"""The way out: web drains, jobs end, engines finish, the settler empties its stream, Redis goes
+last."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ def stop_all(children: Children, settings: ServerSettings, signals: StopSignals)
 
     drain_s = settings.shutdown_timeout + GRACE_S
     children.stop("web", within_s=drain_s, hurry=hurry)
+    children.stop("worker", within_s=GRACE_S, hurry=hurry)  # a job cut off is done again
     children.stop("agent", within_s=drain_s, hurry=hurry)
     if any(child.running for child in children.named("settler")):
         _wait_for_settled(settings, signals)

@@ -1,0 +1,37 @@
+"""`python -m inference_site.worker`: background jobs and their clock in one process.
+
+The same as `celery -A inference_site worker -B` with threads in place of forked children: jobs
+that need limits run in children of their own, and a killed worker leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+THREADS = 2
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
+    from celery.beat import EmbeddedService
+
+    from inference_site.celery import app
+
+    worker = app.Worker(
+        pool="threads",
+        concurrency=THREADS,
+        without_gossip=True,  # nobody to talk to: one worker per installation is the rule
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    clock = EmbeddedService(app, thread=True)
+    clock.start()
+    worker.start()
+    clock.stop()
+    return int(worker.exitcode or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

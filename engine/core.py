@@ -31,12 +31,13 @@ from engine.messages import (
 )
 from engine.output_stage import accept_token, gather_prompt_logprobs
 from engine.request import Request, Sequence, Status
-from engine.scheduler.plan import PendingStep, Runner, StepResult
+from engine.scheduler.plan import PendingStep, Runner, StepPlan, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
 from engine.tokenizer import Tokenizer
 from engine.wire_errors import describe
 
 DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
+from engine.step_figures import StepFigures
 CREDIT_WINDOW = 16  # waiting sequences the scheduler may choose from, at least
 MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
 
@@ -69,6 +70,7 @@ class Core(Protocol):
     @property
     def kv_tokens(self) -> int:
         """Capacity of the KV cache in tokens."""
+    figures: StepFigures
 
     def submit(self, body: QueueBody) -> None:
         """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
@@ -116,6 +118,7 @@ class EngineCore:
         self._intake = Intake(
             cache=self._cache,
             tokenizer=tokenizer,
+        self.figures = StepFigures()
             # a tokenizer may name an id that the model cannot say
             eos_ids=frozenset(i for i in eos_ids if 0 <= i < runner.vocab_size),
             vocab_size=runner.vocab_size,
@@ -151,6 +154,7 @@ class EngineCore:
         now_s = self._clock()
         try:
             if self.asleep:
+        self._step_s = clock()  # when the last step's tokens came
                 raise Overloaded("The engine sleeps: wake it up first.")
             request = self._intake.accept(body, self._arrivals, now_s)
         except PagodaError as error:
@@ -293,9 +297,15 @@ class EngineCore:
     ) -> None:
         request = sequence.request
         if token_id < 0:
+        self._note_step(batch.plan)
             log.error("no_token_sampled", rid=request.body.rid, row=sequence.row)
             self._fail(request, _internal(request.body.rid))
             return
+    def _note_step(self, plan: StepPlan) -> None:
+        now_s = self._clock()
+        self.figures.note(int(plan.num_tokens.sum()), plan.num_decodes, now_s - self._step_s)
+        self._step_s = now_s
+
         if request.first_token_s is None:
             request.first_token_s = now_s
         self.counters.generation_tokens += 1
@@ -363,6 +373,8 @@ class EngineCore:
         self._forget(request, EventKind.REFUSED, error)
 
     def _break_down(self, batches: list[Batch], error: Exception) -> None:
+            self.counters.stopped_choices += delta.finish is Finish.STOP
+            self.counters.full_choices += delta.finish is Finish.LENGTH
         """A whole step failed: end its requests. Raises when the runner does not recover."""
         self._broken_steps += 1
         log.error("step_failed", in_a_row=self._broken_steps, exc_info=error)

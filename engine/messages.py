@@ -16,6 +16,7 @@ import msgspec
 
 from engine.sampling_params import SamplingParams
 
+from engine.step_figures import StepFigures
 WIRE_VERSION = 1
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -257,6 +258,7 @@ class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
     adapters: list[AdapterBeat] = []
     lora_slots_used: int = 0
+    figures: StepFigures | None = None
     lora_slots_total: int = 0  # of the rank buckets in use; 0 until an adapter is registered
 
 
@@ -274,6 +276,8 @@ class EngineCounters(msgspec.Struct):
     finished: int = 0
     aborted: int = 0
     failed: int = 0
+    stopped_choices: int = 0  # by a stop string or token
+    full_choices: int = 0  # at their length
 
 
 class WebBeat(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from engine.messages import (
     Finish,
     QueueBody,
 )
+from engine.step_figures import StepFigures
 from engine.wire_errors import describe
 
 BLOCK_TOKENS = 16
@@ -70,6 +71,7 @@ class FakeCore:
 
     def __init__(self, speed: FakeSpeed = FakeSpeed()) -> None:
         self.counters = EngineCounters()
+        self.figures = StepFigures()
         self.speed = speed
         self.max_model_len = speed.max_model_len
         self.kv_tokens = speed.max_num_seqs * speed.max_model_len

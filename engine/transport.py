@@ -411,5 +411,6 @@ class Transport:
         return beat
 
 
+            beat.figures = loop.core.figures
 def _finish(live: Live, delta: Delta) -> Finish:
     return Finish.ERROR if delta.kind is EventKind.REFUSED else live.finish()

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
+from itertools import accumulate
 from typing import Any
 
 from django.conf import settings
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis.exceptions import RedisError
 
@@ -24,6 +30,7 @@ from apps.models.health import App, EngineWatch, Scope
 from apps.usage.metrics import ModelSums, UsageCollector, model_sums_read
 from engine.errors import PagodaError
 from engine.messages import EngineBeat, EngineState
+from engine.step_figures import INTER_TOKEN_S, ITERATION_TOKENS
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -49,6 +56,12 @@ def kv_usage(beat: EngineBeat) -> float:
     return 1 - beat.blocks_free / beat.blocks_total if beat.blocks_total else 0.0
 
 
+def cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Buckets as Prometheus counts them: each holds those below it; the last has no bound."""
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    return list(zip(names, accumulate(counts), strict=True))
+
+
 class HeartbeatCollector:
     """Turns heartbeats into metric families."""
 
@@ -67,10 +80,41 @@ class HeartbeatCollector:
             for beat in self._beats:
                 counter.add_metric([beat.model, beat.engine], beat.counters.get(key, 0))
             yield counter
+        yield from self._figures()
+        yield self._choices()
         yield self._states()
         build = GaugeMetricFamily("pagoda_build_info", "Version of this build.", labels=["version"])
         build.add_metric([version("pagoda")], 1)
         yield build
+
+    def _figures(self) -> Iterator[Metric]:
+        labels = ["model_name", "engine"]
+        inter_token = HistogramMetricFamily(
+            "vllm:inter_token_latency_seconds", "Between tokens of a choice.", labels=labels
+        )
+        iteration = HistogramMetricFamily(
+            "vllm:iteration_tokens_total", "Tokens of a step.", labels=labels
+        )
+        for beat in self._beats:
+            if (found := beat.figures) is not None:
+                names = [beat.model, beat.engine]
+                gaps = cumulated(INTER_TOKEN_S, found.inter_token)
+                inter_token.add_metric(names, gaps, sum_value=found.inter_token_us / 1e6)
+                steps = cumulated(ITERATION_TOKENS, found.iteration)
+                iteration.add_metric(names, steps, sum_value=found.iteration_tokens)
+        yield inter_token
+        yield iteration
+
+    def _choices(self) -> Metric:
+        family = CounterMetricFamily(
+            "vllm:request_success",
+            "Choices that ended by themselves.",
+            labels=["model_name", "engine", "finished_reason"],
+        )
+        for beat in self._beats:
+            for reason, key in (("stop", "stopped_choices"), ("length", "full_choices")):
+                family.add_metric([beat.model, beat.engine, reason], beat.counters.get(key, 0))
+        return family
 
     def _states(self) -> Metric:
         family = GaugeMetricFamily(

@@ -24,6 +24,7 @@ SETTINGS_CLASSES = (
     "engine.machine:MachineSettings",
     "apps.api.caps:ApiCaps",
     "apps.api.caps:ApiSettings",
+    "apps.lora.config:LoraSettings",
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -35,7 +36,6 @@ class ServerSettings:
     home: Path = setting(Path(".pagoda"), "folder of secrets, database, logs and models")
     host: str = setting("127.0.0.1", "address to listen on")
     port: int = setting(8000, "port to listen on", low=1, high=65535)
-    public_url: str = setting("", "URL clients use, when it is not http://host:port")
     uds: Path | None = setting(None, "Unix socket to listen on instead of host and port")
     ssl_keyfile: Path | None = setting(None, "private key (PEM): serve https by ourselves")
     ssl_certfile: Path | None = setting(None, "certificate (PEM) to it")
@@ -45,6 +45,7 @@ class ServerSettings:
     allowed_methods: str = setting("*", "methods such pages may use; *: all")
     allowed_headers: str = setting("*", "request headers such pages may send; *: all")
     disable_docs: bool = setting(False, "serve neither /docs nor /openapi.json")
+    public_url: str = setting("", "URL clients use, when it is not http://host:port")
     database_url: str = setting(
         "", "postgresql://… of a production database; empty: SQLite in home"
     )
@@ -75,11 +76,11 @@ class ServerSettings:
         _check_url("PAGODA_DATABASE_URL", self.database_url, ("postgres", "postgresql"))
         _check_url("PAGODA_REDIS_URL", self.redis_url, ("redis", "rediss", "unix"))
         _check_url("PAGODA_PUBLIC_URL", self.public_url, ("http", "https"))
-        for text in filter(None, self.metrics_networks.split(",")):
         if self.ssl_certfile is not None and self.server == "daphne":
             raise SettingError("PAGODA_SSL_CERTFILE needs PAGODA_SERVER=uvicorn.")
         if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
             raise SettingError("PAGODA_SSL_KEYFILE and PAGODA_SSL_CERTFILE belong together.")
+        for text in filter(None, self.metrics_networks.split(",")):
             try:
                 ipaddress.ip_network(text.strip())
             except ValueError as error:

@@ -1,31 +1,48 @@
-"""How the admin looks: name, style sheet and the menu at the side."""
+"""How the admin looks: name, colours, style sheet and the menu at the side."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-# Menu group → (title, icon of Material Symbols, admin view).
-MENU = {
+# Menu group → (title, icon of Material Symbols, name of the admin view, permission it needs).
+MENU: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    "": (("Operate", "monitor_heart", "index", ""),),
     "Serve": (
-        ("Models", "deployed_code", "catalog_servedmodel"),
-        ("Engines", "memory", "catalog_engineinstance"),
-        ("Hosts", "dns", "catalog_host"),
+        ("Models", "deployed_code", "catalog_servedmodel_changelist", "catalog.view_servedmodel"),
+        ("Engines", "memory", "catalog_engineinstance_changelist", "catalog.view_engineinstance"),
+        ("Hosts", "dns", "catalog_host_changelist", "catalog.view_host"),
     ),
     "Access": (
-        ("API keys", "key", "api_apikey"),
-        ("Owners", "group", "api_owner"),
-        ("Prices", "payments", "api_priceversion"),
-        ("Audit trail", "history", "api_auditevent"),
-        ("Logins", "person", "auth_user"),
+        ("API keys", "key", "api_apikey_changelist", "api.view_apikey"),
+        ("Owners", "group", "api_owner_changelist", "api.view_owner"),
+        ("Logins", "person", "auth_user_changelist", "auth.view_user"),
+        ("Audit log", "history", "api_auditevent_changelist", "api.view_auditevent"),
     ),
     "Usage": (
-        ("Requests", "receipt_long", "usage_usagerecord"),
-        ("Hours", "schedule", "usage_usagehour"),
-        ("Days", "calendar_month", "usage_usageday"),
+        ("Requests", "receipt_long", "usage_usagerecord_changelist", "usage.view_usagerecord"),
+        ("Hours", "schedule", "usage_usagehour_changelist", "usage.view_usagehour"),
+        ("Days", "calendar_month", "usage_usageday_changelist", "usage.view_usageday"),
+        ("Prices", "payments", "api_priceversion_changelist", "api.view_priceversion"),
     ),
+}
+# Jade. 600 on white and white on 600 have a contrast above 5; so has 500 on the dark ground.
+PRIMARY = {
+    "50": "oklch(98% .014 185)",
+    "100": "oklch(95.3% .032 185)",
+    "200": "oklch(90.5% .06 185)",
+    "300": "oklch(84.5% .09 185)",
+    "400": "oklch(78% .105 186)",
+    "500": "oklch(68% .105 187)",
+    "600": "oklch(48.5% .082 190)",
+    "700": "oklch(42.5% .07 191)",
+    "800": "oklch(37.5% .058 192)",
+    "900": "oklch(33% .047 193)",
+    "950": "oklch(25% .04 194)",
 }
 
 
@@ -35,6 +52,7 @@ def unfold_config() -> dict[str, Any]:
         "SITE_HEADER": "Pagoda",
         "SITE_SUBHEADER": "Inference service",
         "SITE_SYMBOL": "temple_buddhist",
+        "SITE_URL": None,
         "SHOW_HISTORY": True,
         "SHOW_VIEW_ON_SITE": False,
         "SITE_FAVICONS": [
@@ -44,18 +62,36 @@ def unfold_config() -> dict[str, Any]:
                 "href": lambda request: static("pagoda/favicon.svg"),
             }
         ],
+        "COLORS": {"primary": PRIMARY, "font": {"subtle-light": "var(--color-base-600)"}},
         "STYLES": [lambda request: static("pagoda/admin.css")],
+        "SCRIPTS": [lambda request: static("pagoda/admin.js")],
         "DASHBOARD_CALLBACK": "apps.models.dashboard.dashboard_context",
+        "COMMAND": {"search_models": ["catalog.servedmodel", "api.apikey", "api.owner"]},
         "SIDEBAR": {
-            "show_search": False,
+            "show_search": True,
+            "command_search": True,
             "show_all_applications": False,
             "navigation": [
-                {"title": title, "separator": True, "items": [_item(*item) for item in items]}
+                {
+                    "title": title,
+                    "separator": bool(title),
+                    "items": [_item(*item) for item in items],
+                }
                 for title, items in MENU.items()
             ],
         },
     }
 
 
-def _item(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}_changelist")}
+def _item(title: str, icon: str, view: str, permission: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{view}"),
+        "permission": _may(permission),
+    }
+
+
+def _may(permission: str) -> Callable[[HttpRequest], bool]:
+    """Whether the person sees the entry: the page itself asks again."""
+    return lambda request: not permission or request.user.has_perm(permission)

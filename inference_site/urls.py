@@ -8,8 +8,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from apps.models.dashboard import operate_live
+
 admin.autodiscover()
 urlpatterns = [
+    path("admin/operate/live/", admin.site.admin_view(operate_live), name="admin_operate_live"),
     path("admin/", admin.site.urls),
     path("", include("apps.api.urls")),
 ]

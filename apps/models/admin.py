@@ -1,95 +1,83 @@
-"""Admin of the catalog. Actions call services; actual state is read-only."""
+"""Admin of models, engines and hosts. Actions call services; actual state is read-only."""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django import forms
-from django.contrib import admin
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+import redis
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 
 from apps.models import services
-from apps.models.admin_base import ReadOnlyAdmin, actor_of, column, for_each
+from apps.models.admin_base import ReadOnlyAdmin, actor_of, chip, column, for_each
 from apps.models.agent.child import log_tail
-from apps.models.models import CatalogEpoch, EngineInstance, Host, ServedModel, State
+from apps.models.fit import Fit, fit_check, most_free_bytes
+from apps.models.forms import OPTIONS, PREFIX, REGISTERED, ServedModelForm
+from apps.models.models import EngineInstance, Host, ServedModel, State
+from apps.models.overview import beats_read
 from apps.models.selectors import model_state
-from engine.errors import InvalidRequest
+from apps.models.templatetags.pagoda import size
+from engine.errors import PagodaError
+from engine.messages import EngineBeat
+from inference_site.redis import redis_url
 
-STATE_COLOURS = {
-    State.READY: "success",
+TONES = {
+    State.READY: "ok",
     State.LOADING: "info",
     State.VALIDATING: "info",
-    State.DRAINING: "warning",
-    State.FAILED: "danger",
+    State.DRAINING: "warn",
+    State.FAILED: "bad",
 }
-EDITABLE = ("source", "revision", "aliases", "engine_options", "replicas", "desired")
-
-
-class ServedModelForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Checks what the service would refuse, so that it shows beside its field."""
-
-    class Meta:
-        model = ServedModel
-        fields = ("name", *EDITABLE)
-
-    def clean_source(self) -> str:
-        return str(_checked(services.source_resolved, self.cleaned_data["source"]))
-
-    def clean_engine_options(self) -> dict[str, Any]:
-        options = self.cleaned_data["engine_options"] or {}
-        if not isinstance(options, dict):
-            raise forms.ValidationError("Use a JSON object of option names and values.")
-        return dict(_checked(services.options_checked, options))
-
-    def clean_aliases(self) -> list[str]:
-        aliases = self.cleaned_data["aliases"] or []
-        if not isinstance(aliases, list) or not all(isinstance(name, str) for name in aliases):
-            raise forms.ValidationError('Use a JSON list of names, such as ["chat", "default"].')
-        return aliases
-
-    def clean(self) -> dict[str, Any]:
-        data: dict[str, Any] = super().clean() or {}
-        name = data.get("name") or self.instance.name
-        if name and "aliases" in data:
-            _checked(partial(services.names_free, name=name, pk=self.instance.pk), data["aliases"])
-        return data
+VERBS = {
+    "load": (services.model_load, "{} is on its way."),
+    "unload": (services.model_unload, "{} drains: running answers finish, new ones get 404."),
+    "restart": (services.model_restart, "{} restarts: running answers finish first."),
+}
 
 
 @admin.register(ServedModel)
 class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     form = ServedModelForm
-    list_display = ("name", "state", "desired", "engines", "context", "kv_tokens", "source")
+    list_display = ("name", "state", "engines", "context", "kv_tokens", "adapters", "do")
     list_filter = ("desired",)
     search_fields = ("name", "source")
     actions = ("load", "unload", "restart", "forget")
-    readonly_fields = (
-        "state",
-        "why",
-        "path",
-        "max_model_len",
-        "vocab_size",
-        "kv_tokens",
-        "default_params",
-        "generation",
-        "created_at",
-    )
+    readonly_fields = ("path", "max_model_len", "vocab_size", "kv_tokens", "default_params")
+    change_form_template = "admin/catalog/servedmodel/change_form.html"
     fieldsets = (
-        (None, {"fields": ("name", "state", "why", "desired", "replicas", "aliases")}),
-        ("Needs a reload to apply", {"fields": ("source", "revision", "engine_options")}),
+        (None, {"fields": ("name", "source", "revision")}),
+        ("Applies now", {"fields": ("desired", "replicas", "aliases", "keep_alive_s")}),
         (
-            "Facts of the last ready engine",
-            {"fields": ("path", "max_model_len", "vocab_size", "kv_tokens", "default_params")},
+            "Engine options",
+            {
+                "fields": tuple(PREFIX + option.name for option in OPTIONS),
+                "classes": ("collapse",),
+                "description": "Need a reload: engines restart when they are saved. "
+                "Empty: the engine decides from model and machine.",
+            },
         ),
-        ("History", {"fields": ("generation", "created_at")}),
+        ("Facts of the last ready engine", {"fields": readonly_fields, "classes": ("collapse",)}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.fieldsets if obj is not None else self.fieldsets[:3]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ServedModel]:
         rows: QuerySet[ServedModel] = super().get_queryset(request)
-        return rows.prefetch_related("instances")
+        loaded = Count("adapters", filter=Q(adapters__desired="loaded"))
+        return rows.prefetch_related("instances__host").annotate(num_adapters=loaded)
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Model | None = None
@@ -99,30 +87,121 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False  # the action `forget` calls the service, which looks for running engines
 
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        own = [
+            path(
+                "<int:pk>/act/<str:verb>/",
+                view(require_POST(self.act)),
+                name="catalog_servedmodel_act",
+            ),
+            path("<int:pk>/live/", view(self.live), name="catalog_servedmodel_live"),
+            path("<int:pk>/log/<int:engine>/", view(self.log), name="catalog_servedmodel_log"),
+        ]
+        return own + list(super().get_urls())
+
     def save_model(
-        self, request: HttpRequest, obj: ServedModel, form: forms.ModelForm[Any], change: bool
+        self, request: HttpRequest, obj: ServedModel, form: ServedModelForm, change: bool
     ) -> None:
-        values = {name: form.cleaned_data[name] for name in EDITABLE}
-        saved = services.model_register(name=obj.name, actor=actor_of(request), **values)
+        data, actor = form.cleaned_data, actor_of(request)
+        values = {name: data[name] for name in (*REGISTERED, "engine_options")}
+        saved = services.model_register(name=obj.name, actor=actor, **values)
+        if "keep_alive_s" in form.changed_data:
+            services.model_keep_alive_set(name=obj.name, seconds=data["keep_alive_s"], actor=actor)
         obj.pk = saved.pk
 
-    @column("State", label=STATE_COLOURS)
-    def state(self, model: ServedModel) -> State:
-        return model_state(model)
+    def act(self, request: HttpRequest, pk: int, verb: str) -> HttpResponse:
+        """Load, unload or restart; back to where the button was pressed."""
+        model = self._model(request, pk, "change")
+        if verb not in VERBS:
+            raise Http404
+        service, words = VERBS[verb]
+        try:
+            if verb == "load" and (problem := _no_room(model)):
+                raise PagodaError(problem)
+            service(name=model.name, actor=actor_of(request))
+            self.message_user(request, words.format(model.name), messages.SUCCESS)
+        except PagodaError as error:
+            self.message_user(request, error.message, messages.ERROR)
+        back = request.META.get("HTTP_REFERER", "")
+        here = request.build_absolute_uri("/")
+        home = reverse("admin:catalog_servedmodel_change", args=[pk])
+        return HttpResponseRedirect(back if back.startswith(here) else home)
 
-    @column("Cause and fix")
-    def why(self, model: ServedModel) -> str:
-        lines = [f"{e.cause} {e.fix}" for e in model.instances.all() if e.cause]
-        return "\n".join(lines) or "Nothing is wrong."
+    def live(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The part of a model's page that follows its engines."""
+        context = self._live(self._model(request, pk, "view"))
+        return TemplateResponse(request, "admin/catalog/servedmodel/live.html", context)
+
+    def log(self, request: HttpRequest, pk: int, engine: int) -> HttpResponse:
+        """The end of one engine's log."""
+        found = self._model(request, pk, "view").instances.filter(pk=engine).first()
+        text = log_tail(Path(found.log_path)) if found and found.log_path else ""
+        return HttpResponse(text or "The log is empty.", content_type="text/plain; charset=utf-8")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        model = self.get_object(request, object_id)
+        live = {} if model is None else self._live(model)
+        return super().change_view(request, object_id, form_url, live)  # type: ignore[no-any-return]
+
+    def _model(self, request: HttpRequest, pk: int, action: str) -> ServedModel:
+        """Raises `PermissionDenied`, also for a model that is gone: the page says so itself."""
+        if not request.user.has_perm(f"catalog.{action}_servedmodel"):
+            raise PermissionDenied
+        model = self.get_queryset(request).filter(pk=pk).first()
+        if model is None:
+            raise PermissionDenied("This model is gone.")
+        return model
+
+    def _live(self, model: ServedModel) -> dict[str, Any]:
+        engines = list(model.instances.all())
+        beats = _beats(engines)
+        return {
+            "served": model,
+            "words": state_words(model),
+            "tone": TONES.get(model_state(model), ""),
+            "engines": [(engine, beats.get(engine.engine_id)) for engine in engines],
+            "fit": None if model.ready else fit_of(model),
+            "base_url": settings.PAGODA.base_url,
+        }
+
+    @column("State")
+    def state(self, model: ServedModel) -> SafeString:
+        return chip(state_words(model), TONES.get(model_state(model), ""))
 
     @column("Ready / replicas")
     def engines(self, model: ServedModel) -> str:
-        ready = sum(engine.state == State.READY for engine in model.instances.all())
-        return f"{ready} / {model.replicas}"
+        return f"{model.ready} / {model.replicas}"
 
     @column("Context", ordering="max_model_len")
     def context(self, model: ServedModel) -> str:
-        return str(model.max_model_len or "not known yet")
+        return f"{model.max_model_len:,}" if model.max_model_len else "not known yet"
+
+    @column("KV tokens", ordering="kv_tokens")
+    def kv_tokens(self, model: ServedModel) -> str:
+        return f"{model.kv_tokens:,}" if model.kv_tokens else "not known yet"
+
+    @column("Adapters", ordering="num_adapters")
+    def adapters(self, model: ServedModel) -> int:
+        return int(model.num_adapters)  # type: ignore[attr-defined]
+
+    @column("Do")
+    def do(self, model: ServedModel) -> SafeString:
+        """Buttons of the list's own form, which holds the token against forgery."""
+        verbs = (("unload", "Drain and unload"), ("restart", "Restart"))
+        parts = [
+            format_html(
+                '<button class="pg-button" type="submit" formmethod="post" formaction="{}">{}'
+                '<span class="sr-only"> {}</span></button>',
+                reverse("admin:catalog_servedmodel_act", args=[model.pk, verb]),
+                label,
+                model.name,
+            )
+            for verb, label in (verbs if model.wanted else (("load", "Load"),))
+        ]
+        return format_html('<span class="pg-row">{}</span>', SafeString("".join(parts)))
 
     @admin.action(description="Load", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[ServedModel]) -> None:
@@ -143,6 +222,36 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     def forget(self, request: HttpRequest, rows: QuerySet[ServedModel]) -> None:
         act = partial(services.model_delete, actor=actor_of(request))
         for_each(self, request, list(rows), lambda row: act(name=row.name), "Forgotten")
+
+
+def state_words(model: ServedModel) -> str:
+    """The state as people say it."""
+    if model.resting and not model.instances.all():
+        return "unloaded while idle"
+    return str(model_state(model).label)
+
+
+def fit_of(model: ServedModel) -> Fit:
+    return fit_check(
+        source=model.source,
+        revision=model.revision,
+        options=model.engine_options,
+        free_bytes=most_free_bytes(),
+    )
+
+
+def _no_room(model: ServedModel) -> str:
+    """Why this model cannot be loaded now; empty if it can."""
+    fit = fit_of(model)
+    return "" if fit.fits else f"{model.name} was not loaded. {fit.cause} {fit.fix}"
+
+
+def _beats(engines: list[EngineInstance]) -> dict[str, EngineBeat]:
+    try:
+        with redis.Redis.from_url(redis_url(), socket_timeout=2) as client:
+            return beats_read(client, [engine.engine_id for engine in engines])
+    except redis.RedisError:
+        return {}
 
 
 @admin.register(EngineInstance)
@@ -168,31 +277,31 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
         "log",
     )
 
-    @column("State", ordering="state", label=STATE_COLOURS)
-    def shown_state(self, engine: EngineInstance) -> State:
-        return State(engine.state)
+    @column("State", ordering="state")
+    def shown_state(self, engine: EngineInstance) -> SafeString:
+        state = State(engine.state)
+        return chip(str(state.label), TONES.get(state, ""))
 
     @column("End of the log (on this host)")
-    def log(self, engine: EngineInstance) -> str:
-        return (log_tail(Path(engine.log_path)) if engine.log_path else "") or "Empty."
+    def log(self, engine: EngineInstance) -> SafeString:
+        text = (log_tail(Path(engine.log_path)) if engine.log_path else "") or "Empty."
+        return format_html('<pre class="pg-code pg-log" tabindex="0">{}</pre>', text)
 
 
 @admin.register(Host)
 class HostAdmin(ReadOnlyAdmin):
-    list_display = ("name", "is_online", "cores", "memory_bytes", "agent_pid", "last_seen")
+    list_display = ("name", "is_online", "cores", "memory", "free", "agent_pid", "last_seen")
 
-    @column("Online", boolean=True)
-    def is_online(self, host: Host) -> bool:
-        return host.online
+    @column("Agent")
+    def is_online(self, host: Host) -> SafeString:
+        if host.online:
+            return chip("online", "ok")
+        return chip(f"silent for {time.time() - host.last_seen.timestamp():.0f} s", "bad")
 
+    @column("Memory", ordering="memory_bytes")
+    def memory(self, host: Host) -> str:
+        return size(host.memory_bytes)
 
-@admin.register(CatalogEpoch)
-class CatalogEpochAdmin(ReadOnlyAdmin):
-    list_display = ("id", "epoch")
-
-
-def _checked(check: Any, value: Any) -> Any:
-    try:
-        return check(value)
-    except InvalidRequest as error:
-        raise forms.ValidationError(error.message) from None
+    @column("Free", ordering="free_bytes")
+    def free(self, host: Host) -> str:
+        return size(host.free_bytes)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, cast
 from django.contrib import messages
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -40,6 +42,11 @@ def column(
     """Names a computed column; `label` maps values to Unfold's colours."""
     decorate = display(description=description, ordering=ordering, boolean=boolean, label=label)
     return cast(Callable[[F], F], decorate)
+
+
+def chip(words: str, tone: str = "") -> SafeString:
+    """A state in words with its colour: ok, info, warn, bad or none."""
+    return format_html('<span class="pg-chip pg-{}">{}</span>', tone or "plain", words)
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -1,59 +1,242 @@
-"""The home of the admin: one sentence on what needs attention, one row per model."""
+"""The home of the admin: one sentence on what needs a person, one row per area, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
 
-from apps.models.models import Desired, ServedModel, State
-from apps.models.selectors import model_state
+from apps.models.models import State
+from apps.models.overview import Overview, overview_read
+from apps.models.trouble import Area, Trouble, troubles_in, troubles_of
+from apps.usage.models import Status
+from apps.usage.selectors import UsageTotals, usage_grouped, usage_totals
+from engine.messages import EngineBeat
+
+DAY = dt.timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One model as the home page shows it."""
+    """One area: a healthy one is a line, one with trouble opens itself."""
 
-    name: str
-    pk: int
-    state: str
-    wanted: bool
-    ready: int
-    replicas: int
-    trouble: str
+    title: str
+    line: str
+    link: str
+    troubles: list[Trouble]
+
+    @property
+    def tone(self) -> str:
+        if not self.troubles:
+            return "pg-ok"
+        return "pg-bad" if self.troubles[0].tone == "bad" else "pg-warn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A figure of the last 24 hours, its course, and its change against the 24 hours before."""
+
+    title: str
+    value: str
+    change: str = ""
+    better: bool | None = None  # None: neither good nor bad
+    points: tuple[float, ...] = ()
+    percent: int | None = None  # drawn as a bar instead
 
 
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Adds `rows` and `sentence`. Two SQL queries."""
-    rows = [_row(model) for model in ServedModel.objects.prefetch_related("instances")]
-    context |= {"title": "Operate", "rows": rows, "sentence": sentence(rows)}
+    """What the home page shows. Eleven SQL queries, three round trips to Redis."""
+    seen = overview_read()
+    troubles = troubles_of(seen)
+    context |= {
+        "title": "Operate",
+        "sentence": sentence(seen, troubles),
+        "tone": "pg-bad"
+        if troubles and troubles[0].tone == "bad"
+        else "pg-warn"
+        if troubles
+        else "pg-ok",
+        "rows": [] if not seen.models else _rows(seen, troubles),
+        "cards": _cards(seen),
+    }
     return context
 
 
-def sentence(rows: Sequence[Row]) -> str:
+def operate_live(request: HttpRequest) -> HttpResponse:
+    """The part of the home page that refreshes itself."""
+    return TemplateResponse(request, "admin/operate_live.html", dashboard_context(request, {}))
+
+
+def sentence(seen: Overview, troubles: Sequence[Trouble]) -> str:
     """What needs a person first, then what is on its way."""
-    if not rows:
-        return "No model is registered yet. Add one under Models, or run: pagoda serve MODEL"
-    if troubles := sum(bool(row.trouble) for row in rows):
-        return "1 model needs you." if troubles == 1 else f"{troubles} models need you."
-    if not any(row.wanted for row in rows):
+    if not seen.models:
+        return "Nothing is served yet."
+    if troubles:
+        return "1 thing needs you." if len(troubles) == 1 else f"{len(troubles)} things need you."
+    if not any(model.wanted for model in seen.models):
         return "Nothing is served: no model is loaded."
-    if late := sum(row.wanted and row.ready < row.replicas for row in rows):
+    late = sum(model.awake and model.ready < model.replicas for model in seen.models)
+    if late:
         return "1 model is loading." if late == 1 else f"{late} models are loading."
     return "Everything is running."
 
 
-def _row(model: ServedModel) -> Row:
-    engines = list(model.instances.all())
-    words = [f"{engine.cause} {engine.fix}" for engine in engines if engine.cause]
-    return Row(
-        name=model.name,
-        pk=model.pk,
-        state=model_state(model).label,
-        wanted=model.desired == Desired.LOADED,
-        ready=sum(engine.state == State.READY for engine in engines),
-        replicas=model.replicas,
-        trouble=words[0] if words else "",
+def _rows(seen: Overview, troubles: Sequence[Trouble]) -> list[Row]:
+    lines: tuple[tuple[Area, str, str, Callable[[Overview], str]], ...] = (
+        (Area.ENGINES, "Engines", "catalog_engineinstance_changelist", _engines_line),
+        (Area.MODELS, "Models", "catalog_servedmodel_changelist", _models_line),
+        (Area.KEYS, "API keys", "api_apikey_changelist", _keys_line),
+        (Area.WORK, "Background work", "catalog_host_changelist", _work_line),
     )
+    return [
+        Row(
+            title=title,
+            line=line(seen),
+            link=reverse(f"admin:{view}"),
+            troubles=troubles_in(area, troubles),
+        )
+        for area, title, view, line in lines
+    ]
+
+
+def _engines_line(seen: Overview) -> str:
+    ready = sum(engine.state == State.READY for engine in seen.engines)
+    beats = seen.beats.values()
+    running, waiting = sum(b.running for b in beats), sum(b.waiting for b in beats)
+    return f"{ready} of {len(seen.engines)} ready · {running} running, {waiting} waiting"
+
+
+def _models_line(seen: Overview) -> str:
+    loaded = sum(model.wanted and model.ready > 0 for model in seen.models)
+    resting = sum(model.wanted and model.resting for model in seen.models)
+    parts = [f"{loaded} loaded"]
+    if resting:
+        parts.append(f"{resting} unloaded while idle")
+    if unloaded := sum(not model.wanted for model in seen.models):
+        parts.append(f"{unloaded} unloaded")
+    return " · ".join(parts)
+
+
+def _keys_line(seen: Overview) -> str:
+    return "1 can be used" if seen.keys_usable == 1 else f"{seen.keys_usable} can be used"
+
+
+def _work_line(seen: Overview) -> str:
+    online = sum(host.online for host in seen.hosts)
+    backlog = f"{seen.backlog.events} waiting" if seen.backlog.events else "up to date"
+    return (
+        f"{_count(len(seen.webs), 'web process', 'web processes')} · "
+        f"{_count(online, 'agent', 'agents')} · usage {backlog}"
+    )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _cards(seen: Overview) -> list[Card]:
+    """Three SQL queries over hourly sums."""
+    end = seen.now.replace(minute=0, second=0, microsecond=0) + dt.timedelta(hours=1)
+    start = end - DAY
+    now = usage_totals(start=start, end=end)
+    before = usage_totals(start=start - DAY, end=start)
+    hours = usage_grouped(start=start - DAY, end=end, by=("hour", "status"))
+    course = _Course(hours, start)
+    errors, errors_before = (
+        course.error_percent(start, end),
+        course.error_percent(start - DAY, start),
+    )
+    return [
+        Card(
+            title="Requests",
+            value=f"{now.requests:,}",
+            points=course.of("requests"),
+            **_change(now.requests, before.requests, more_is_better=True),
+        ),
+        Card(
+            title="Input tokens",
+            value=short(now.prompt_tokens),
+            points=course.of("prompt_tokens"),
+            **_change(now.prompt_tokens, before.prompt_tokens),
+        ),
+        Card(
+            title="Output tokens",
+            value=short(now.completion_tokens),
+            points=course.of("completion_tokens"),
+            **_change(now.completion_tokens, before.completion_tokens),
+        ),
+        Card(
+            title="Errors",
+            value=f"{errors:.1f} %",
+            points=course.errors(),
+            **_change(errors, errors_before, more_is_better=False),
+        ),
+        _first_token(now, before),
+        _cache(list(seen.beats.values())),
+    ]
+
+
+def _first_token(now: UsageTotals, before: UsageTotals) -> Card:
+    value = now.ttft_p95_ms
+    return Card(
+        title="First token, p95",
+        value="no data" if value is None else duration(value),
+        **_change(value or 0, before.ttft_p95_ms or 0, more_is_better=False),
+    )
+
+
+def _cache(beats: Sequence[EngineBeat]) -> Card:
+    total = sum(beat.blocks_total for beat in beats)
+    used = total - sum(beat.blocks_free for beat in beats)
+    percent = round(100 * used / total) if total else 0
+    return Card(title="KV cache in use", value=f"{percent} %", percent=percent)
+
+
+class _Course:
+    """Hourly sums by status, as series over the 24 hours from `start`."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], start: dt.datetime) -> None:
+        self._rows = rows
+        self._hours = [start + dt.timedelta(hours=n) for n in range(24)]
+
+    def of(self, name: str, *statuses: str) -> tuple[float, ...]:
+        sums = dict.fromkeys(self._hours, 0.0)
+        for row in self._rows:
+            if row["hour"] in sums and (not statuses or row["status"] in statuses):
+                sums[row["hour"]] += row[name]
+        return tuple(sums.values())
+
+    def errors(self) -> tuple[float, ...]:
+        return self.of("requests", Status.ERROR, Status.LOST)
+
+    def error_percent(self, start: dt.datetime, end: dt.datetime) -> float:
+        rows = [row for row in self._rows if start <= row["hour"] < end]
+        total = sum(row["requests"] for row in rows)
+        bad = sum(r["requests"] for r in rows if r["status"] in (Status.ERROR, Status.LOST))
+        return 100 * bad / total if total else 0.0
+
+
+def _change(now: float, before: float, *, more_is_better: bool | None = None) -> dict[str, Any]:
+    """Words for the difference; nothing where there is nothing to compare with."""
+    if not before or now == before:
+        return {}
+    percent = round(100 * (now - before) / before)
+    better = None if more_is_better is None else (now > before) == more_is_better
+    return {"change": f"{percent:+,} % against the day before", "better": better}
+
+
+def short(number: int) -> str:
+    """12,345 → 12.3 k, so that a card holds any figure."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if number >= size:
+            return f"{number / min(size, 1000 if unit == 'k' else size):.1f} {unit}"
+    return f"{number:,}"
+
+
+def duration(ms: float) -> str:
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"

@@ -1,0 +1,65 @@
+"""Small drawings for the admin's pages: inline SVG, so that nothing is loaded or scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.models.trouble import Repair
+
+register = template.Library()
+WIDTH, HEIGHT = 100, 24
+
+
+@register.simple_tag
+def sparkline(points: Sequence[float], label: str = "") -> SafeString:
+    """A line over its area; equal values lie on the ground. `label` is read out."""
+    if not points:
+        return SafeString("")
+    top = max(points) or 1
+    step = WIDTH / max(1, len(points) - 1)
+    places = [
+        f"{index * step:.1f},{HEIGHT - 1 - (HEIGHT - 3) * value / top:.1f}"
+        for index, value in enumerate(points)
+    ]
+    line = "M" + " L".join(places)
+    return format_html(
+        '<svg class="pg-spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+        'aria-label="{}"><path class="pg-area" d="{} L{},{} L0,{} Z"/>'
+        '<path class="pg-line" d="{}"/></svg>',
+        WIDTH, HEIGHT, label, line, WIDTH, HEIGHT, HEIGHT, line,
+    )  # fmt: skip
+
+
+@register.filter
+def size(count: int | None) -> str:
+    """Bytes for people: 15.8 GB."""
+    value = float(count or 0)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+@register.simple_tag(takes_context=True)
+def repair_url(context: template.Context, repair: Repair) -> str:
+    """Where the button leads; empty for a person who may not press it."""
+    if not context["request"].user.has_perm(repair.permission):
+        return ""
+    return reverse(f"admin:{repair.view}", args=repair.args)
+
+
+@register.simple_tag
+def percent(part: int, whole: int) -> int:
+    """0 to 100; 0 of nothing."""
+    return round(100 * part / whole) if whole else 0
+
+
+@register.simple_tag
+def percent_used(free: int, whole: int) -> int:
+    return percent(whole - free, whole)

@@ -157,7 +157,7 @@ def quota_used(owner_id: int) -> int:
 
 def max_rank(engine_options: dict[str, Any]) -> int:
     """Largest rank the engines of a model take."""
-    return int(engine_options.get("max_lora_rank") or getattr(EngineConfig(), "max_lora_rank", 64))
+    return int(engine_options.get("max_lora_rank") or EngineConfig().max_lora_rank)
 
 
 def _refuse(version: AdapterVersion, problems: list[str], cause: str, fix: str) -> None:

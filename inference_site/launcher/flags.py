@@ -74,7 +74,6 @@ SWITCHES = frozenset(  # foreign flags that stand without a value
         "enable_log_requests",
         "enable_chunked_prefill",
         "async_scheduling",
-        "enable_lora",
         "enable_request_id_headers",
         "enable_prompt_tokens_details",
         "enable_server_load_tracking",
@@ -89,6 +88,7 @@ SETTING_FACTS = {f.name: f for cls in SETTINGS for f in dataclasses.fields(cls)}
 SETTING_KINDS = {name: kind for cls in SETTINGS for name, kind in get_type_hints(cls).items()}
 ENGINE_FLAGS = [f for f in dataclasses.fields(EngineConfig) if f.name not in ("model", "revision")]
 NAMES = "names clients may use; the first is the model's own"
+LORA_MODULES = 'adapters to load: name=folder, or JSON {"name", "path", "base_model_name"}'
 
 
 class BadFlags(SettingError):
@@ -122,6 +122,7 @@ def build_parser() -> Parser:
     parser.add_argument("--served-model-name", nargs="+", help=NAMES)
     parser.add_argument("--revision", help="revision of a hub checkpoint")
     parser.add_argument("--download-dir", help="folder of downloaded checkpoints")
+    parser.add_argument("--lora-modules", nargs="+", help=LORA_MODULES)
     parser.add_argument("--data-parallel-size", type=int, help="engines of this model (replicas)")
     _add_settings(parser.add_argument_group("server (also as PAGODA_ environment names)"))
     _add_engine(parser.add_argument_group("engine"))

@@ -46,6 +46,7 @@ class ServeOptions:
     replicas: int = 1
     engine_options: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)  # names set by flags
+    lora_modules: tuple[dict[str, str], ...] = ()  # name, path, base_model_name
     only_web: bool = False
     notes: tuple[str, ...] = ()  # one line per flag that has no effect or another name today
 
@@ -65,6 +66,7 @@ def parse_serve(argv: Sequence[str]) -> ServeOptions:
         replicas=_replicas(given.get("data_parallel_size", 1)),
         engine_options=_engine_options(given),
         environment=_environment(given),
+        lora_modules=tuple(_lora_module(text) for text in given.get("lora_modules", ())),
         only_web=given.get("only") == "web",
         notes=tuple(_notes(given)),
     )
@@ -183,6 +185,26 @@ def _length(text: str) -> str | None:
     if text[:-1].isdigit() and text[-1] in "kK":
         return str(int(text[:-1]) * 1024)
     return text
+
+
+def _lora_module(text: str) -> dict[str, str]:
+    """`name=folder`, or a JSON object. A folder becomes absolute; a hub id stays."""
+    if text.startswith("{"):
+        try:
+            module = json.loads(text)
+        except ValueError as error:
+            raise BadFlags(f"--lora-modules {text} is not JSON: {error}.") from None
+    else:
+        name, _, path = text.partition("=")
+        module = {"name": name, "path": path}
+    module = {key: value for key, value in module.items() if value is not None}
+    if unknown := set(module) - {"name", "path", "base_model_name"}:
+        raise BadFlags(f"--lora-modules {text}: there is no field {min(unknown)!r}.")
+    texts = all(isinstance(value, str) and value for value in module.values())
+    if not texts or not {"name", "path"} <= module.keys():
+        raise BadFlags(f"--lora-modules {text!r}: use name=folder, or JSON with name and path.")
+    folder = Path(module["path"]).expanduser()
+    return {**module, "path": str(folder.resolve()) if folder.is_dir() else module["path"]}
 
 
 def _replicas(count: int) -> int:

@@ -188,6 +188,7 @@ def _prepare_words(options: ServeOptions, settings: ServerSettings) -> list[str]
     words = [f"--revision={options.revision}", f"--options={json.dumps(options.engine_options)}"]
     words += [f"--name={name}" for name in options.served_names]
     words.append(f"--replicas={options.replicas}")
+    words.append(f"--lora-modules={json.dumps(options.lora_modules)}")
     if options.model is not None:
         return [*words, f"--model={options.model}"]
     return [*words, f"--default-model={_default_model(settings)}"]

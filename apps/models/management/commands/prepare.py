@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,6 +14,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from apps.api.services import Actor
+from apps.lora.prepare import LoraModule, demo_register, modules_register
 from apps.models.bootstrap import api_key_import, bootstrap_ensure
 from apps.models.models import ServedModel
 from apps.models.services import model_register, model_serve_only, source_resolved
@@ -36,12 +38,15 @@ class Command(BaseCommand):
         parser.add_argument("--revision", default="")
         parser.add_argument("--replicas", type=int, default=1)
         parser.add_argument("--options", default="{}", help="engine options as JSON")
+        parser.add_argument("--lora-modules", default="[]", help="adapters as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Writes one JSON line to stdout: the name of the model this serve is about."""
         try:
             self._migrate()
             name = self._model(options)
+            modules = msgspec.json.decode(options["lora_modules"], type=list[LoraModule])
+            modules_register(modules=modules, model=name, actor=ACTOR)
             if settings.PAGODA.embedded:
                 bootstrap_ensure(settings.PAGODA)
             elif settings.PAGODA.api_key:
@@ -93,6 +98,7 @@ class Command(BaseCommand):
             actor=ACTOR,
         )
         model_serve_only(name=model.name, actor=ACTOR)
+        demo_register(model=model.name, source=source, actor=ACTOR)
         return model.name
 
 

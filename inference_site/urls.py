@@ -12,6 +12,7 @@ from apps.models.dashboard import operate_live
 
 admin.autodiscover()
 urlpatterns = [
+    path("admin/", include("inference_site.console_urls")),
     path("admin/operate/live/", admin.site.admin_view(operate_live), name="admin_operate_live"),
     path("admin/", admin.site.urls),
     path("", include("apps.api.urls")),

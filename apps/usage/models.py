@@ -10,7 +10,6 @@ from django.db import models
 
 from apps.usage.histogram import METRICS, columns
 
-
 SUM_FIELDS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "micros")
 
 
@@ -73,6 +72,14 @@ class UsageRecord(models.Model):
 
     def __str__(self) -> str:
         return self.rid
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Speed after the first token; None where there is no second one."""
+        decode_ms = self.total_ms - self.ttft_ms
+        if self.completion_tokens < 2 or decode_ms <= 0:
+            return None
+        return 1000 * (self.completion_tokens - 1) / decode_ms
 
 
 class UsageKey(models.Model):

@@ -21,13 +21,18 @@ def usage_insert(records: Sequence[UsageRecord]) -> int:
     """Store rows whose rid is new, with their sums, in one transaction. Returns how many."""
     _survive_power_loss()
     with transaction.atomic():
-        inserted: set[str] = set()
-        for start in range(0, len(records), ROWS_PER_STATEMENT):
-            inserted |= _insert_new(records[start : start + ROWS_PER_STATEMENT])
-        new = {record.rid: record for record in records if record.rid in inserted}
-        sums_add(UsageHour, "hour", sums_per_hour(new.values()))
-        sums_add(UsageDay, "day", sums_per_day(new.values()))
-        _note_names(new.values())
+        return rows_add(records)
+
+
+def rows_add(records: Sequence[UsageRecord]) -> int:
+    """The same inside the caller's transaction."""
+    inserted: set[str] = set()
+    for start in range(0, len(records), ROWS_PER_STATEMENT):
+        inserted |= _insert_new(records[start : start + ROWS_PER_STATEMENT])
+    new = {record.rid: record for record in records if record.rid in inserted}
+    sums_add(UsageHour, "hour", sums_per_hour(new.values()))
+    sums_add(UsageDay, "day", sums_per_day(new.values()))
+    _note_names(new.values())
     return len(inserted)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.async_engine import AsyncLLMEngine
     from engine.llm import LLM
+    from engine.lora.request import LoRARequest
     from engine.outputs import CompletionOutput, RequestOutput
     from engine.prompts import load_chat_template
     from engine.sampling_params import SamplingParams
@@ -16,6 +17,7 @@ __all__ = [
     "LLM",
     "AsyncLLMEngine",
     "CompletionOutput",
+    "LoRARequest",
     "RequestOutput",
     "SamplingParams",
     "load_chat_template",
@@ -23,6 +25,7 @@ __all__ = [
 
 _HOME = {
     "LLM": "engine.llm",
+    "LoRARequest": "engine.lora.request",
     "AsyncLLMEngine": "engine.async_engine",
     "CompletionOutput": "engine.outputs",
     "RequestOutput": "engine.outputs",

@@ -50,6 +50,22 @@ class EngineConfig:
     long_prefill_token_threshold: int = setting(
         0, "largest chunk of one prompt per step while others wait; 0: the whole budget", low=0
     )
+    enable_lora: bool | None = setting(
+        None, "LoRA adapters; default: on, and no memory is taken until one is registered"
+    )
+    max_loras: int = setting(
+        8, "adapters of one rank bucket (8, 16, 64, 256) computed together", low=1, high=256
+    )
+    max_lora_rank: int = setting(64, "largest rank an adapter may have", low=1, high=256)
+    max_cpu_loras: int | None = setting(
+        None, "adapters kept in host memory; default: as many as lora_memory_bytes holds", low=1
+    )
+    lora_memory_bytes: int | None = setting(
+        None, "host memory for adapters; default: a quarter of what is free", low=1
+    )
+    lora_dtype: str = setting(
+        "auto", "type that adapter weights are rounded to; auto keeps the file's", choices=DTYPES
+    )
     seed: int = setting(0, "base of random numbers where a request gives no seed")
     enforce_eager: bool = setting(False, "never capture CUDA graphs")
     num_threads: int | None = setting(None, "CPU threads for tensor work", low=1, high=512)
@@ -137,6 +153,7 @@ _KINDS: dict[str, Any] = {
     "int | None": int,
     "float": float,
     "bool": bool,
+    "bool | None": bool,
 }
 _WORDS: dict[Any, str] = {
     str: "text",

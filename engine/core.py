@@ -20,7 +20,10 @@ from engine.config import EngineConfig
 from engine.errors import InternalError, InvalidRequest, Overloaded, PagodaError
 from engine.intake import Intake
 from engine.logs import event_log
+from engine.lora.manager import AdapterManager
 from engine.messages import (
+    AdapterBeat,
+    AdapterSource,
     ChoiceDelta,
     Delta,
     EngineCounters,
@@ -33,12 +36,13 @@ from engine.output_stage import accept_token, gather_prompt_logprobs
 from engine.request import Request, Sequence, Status
 from engine.scheduler.plan import PendingStep, Runner, StepPlan, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
+from engine.step_figures import StepFigures
 from engine.tokenizer import Tokenizer
 from engine.wire_errors import describe
 
 DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
-from engine.step_figures import StepFigures
 CREDIT_WINDOW = 16  # waiting sequences the scheduler may choose from, at least
+ADAPTER_WAIT_S = 0.005  # with nothing to compute, look so often for adapters that were read
 MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
 
 # an enum member looked up in its class costs 50 ns, four times per row and step
@@ -57,12 +61,15 @@ class Gauges:
     blocks_total: int
     blocks_free: int  # free or evictable
     blocks_cached: int
+    lora_slots_used: int = 0
+    lora_slots_total: int = 0
 
 
 class Core(Protocol):
     """What a daemon or an offline class drives. One thread calls everything but the questions."""
 
     counters: EngineCounters
+    figures: StepFigures
 
     @property
     def max_model_len(self) -> int: ...
@@ -70,7 +77,6 @@ class Core(Protocol):
     @property
     def kv_tokens(self) -> int:
         """Capacity of the KV cache in tokens."""
-    figures: StepFigures
 
     def submit(self, body: QueueBody) -> None:
         """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
@@ -82,6 +88,14 @@ class Core(Protocol):
         """One turn. Each rid gets STARTED once it has a row, and END or REFUSED exactly once."""
 
     def has_work(self) -> bool: ...
+
+    def load_adapter(self, source: AdapterSource) -> None:
+        """Know an adapter and read it meanwhile; a failure is told by `adapters`."""
+
+    def unload_adapter(self, digest: str) -> None:
+        """Take no new requests for it; forget it when those here have ended."""
+
+    def adapters(self) -> list[AdapterBeat]: ...
 
     def gauges(self) -> Gauges: ...
 
@@ -99,12 +113,15 @@ class EngineCore:
         tokenizer: Tokenizer | None,
         eos_ids: frozenset[int],
         clock: Callable[[], float] = time.monotonic,
+        adapters: AdapterManager | None = None,
     ) -> None:
         self.counters = EngineCounters()
+        self.figures = StepFigures()
         self.runner = runner
         self.tokenizer = tokenizer
         self.config = config
         self._clock = clock
+        self._adapters = adapters
         self._cache = CacheManager(
             [KVGroup(block_tokens=runner.block_size, num_blocks=runner.num_blocks)],
             prefix_caching=config.enable_prefix_caching,
@@ -114,17 +131,17 @@ class EngineCore:
             max_num_batched_tokens=config.max_num_batched_tokens or DEFAULT_BATCHED_TOKENS,
             long_prefill_token_threshold=config.long_prefill_token_threshold,
         )
-        self._scheduler = Scheduler(limits, self._cache, self.counters)
+        self._scheduler = Scheduler(limits, self._cache, self.counters, adapters)
         self._intake = Intake(
             cache=self._cache,
             tokenizer=tokenizer,
-        self.figures = StepFigures()
             # a tokenizer may name an id that the model cannot say
             eos_ids=frozenset(i for i in eos_ids if 0 <= i < runner.vocab_size),
             vocab_size=runner.vocab_size,
             max_model_len=runner.max_model_len,
             by_priority=config.scheduling_policy == "priority",
             seeds=random.Random(config.seed),
+            takes_adapters=adapters is not None,
         )
         self._depth = 1 if runner.overlap else 0
         self._requests: dict[str, Request] = {}
@@ -133,6 +150,7 @@ class EngineCore:
         self._out: list[Delta] = []
         self._arrivals = 0
         self._broken_steps = 0
+        self._step_s = clock()  # when the last step's tokens came
         self.asleep = False
 
     @property
@@ -154,9 +172,10 @@ class EngineCore:
         now_s = self._clock()
         try:
             if self.asleep:
-        self._step_s = clock()  # when the last step's tokens came
                 raise Overloaded("The engine sleeps: wake it up first.")
             request = self._intake.accept(body, self._arrivals, now_s)
+            if self._adapters is not None and body.adapter is not None:
+                self._adapters.accept(body.adapter)
         except PagodaError as error:
             self._refuse(Request(body, now_s), error)
             return
@@ -174,16 +193,38 @@ class EngineCore:
             self.counters.aborted += 1
             self._end(request, finish)
 
+    def load_adapter(self, source: AdapterSource) -> None:
+        """Know an adapter and read it meanwhile; a failure is told by `adapters`."""
+        if self._adapters is None:
+            log.warning("adapters_disabled", adapter=source.name)
+            return
+        self._adapters.register(source)
+
+    def unload_adapter(self, digest: str) -> None:
+        """Take no new requests for it; forget it when those here have ended."""
+        if self._adapters is not None:
+            self._adapters.unregister(digest)
+
+    def adapters(self) -> list[AdapterBeat]:
+        """Every adapter this engine knows; may be called by another thread."""
+        return [] if self._adapters is None else self._adapters.beats()
+
     def step(self) -> list[Delta]:
+        if self._adapters is not None:
+            self._tend_adapters(self._adapters)
         if (batch := self._scheduler.plan()) is not None:
             self._launch(batch)
         if self._in_flight and (batch is None or len(self._in_flight) > self._depth):
             self._collect(*self._in_flight.popleft())
+        elif batch is None and not self._out and self._adapters is not None:
+            self._adapters.wait(ADAPTER_WAIT_S)
         out, self._out = self._out, []
         return out
 
     def has_work(self) -> bool:
-        return bool(self._requests or self._in_flight or self._out)
+        if self._requests or self._in_flight or self._out:
+            return True
+        return self._adapters is not None and self._adapters.has_work
 
     def gauges(self) -> Gauges:
         return Gauges(
@@ -192,6 +233,8 @@ class EngineCore:
             blocks_total=self._cache.num_blocks,
             blocks_free=self._cache.num_free,
             blocks_cached=self._cache.num_cached,
+            lora_slots_used=self._adapters.slots_used if self._adapters is not None else 0,
+            lora_slots_total=self._adapters.slots_total if self._adapters is not None else 0,
         )
 
     def credit(self) -> int:
@@ -220,6 +263,15 @@ class EngineCore:
 
     def close(self) -> None:
         self.runner.close()
+        if self._adapters is not None:
+            self._adapters.close()
+
+    def _tend_adapters(self, adapters: AdapterManager) -> None:
+        """Take what was read; end requests whose adapter will not come."""
+        for digest, error in adapters.poll():
+            for request in list(self._requests.values()):
+                if request.body.adapter == digest:
+                    self._fail(request, error)
 
     def _launch(self, batch: Batch) -> None:
         now_s = self._clock()
@@ -241,8 +293,14 @@ class EngineCore:
             self._in_flight.clear()
             return
         self._broken_steps = 0
+        self._note_step(batch.plan)
         self._apply(batch, result)
         self._flush()
+
+    def _note_step(self, plan: StepPlan) -> None:
+        now_s = self._clock()
+        self.figures.note(int(plan.num_tokens.sum()), plan.num_decodes, now_s - self._step_s)
+        self._step_s = now_s
 
     def _apply(self, batch: Batch, result: StepResult) -> None:
         """Feed one step's results to its sequences; those that ended since are passed over."""
@@ -297,15 +355,9 @@ class EngineCore:
     ) -> None:
         request = sequence.request
         if token_id < 0:
-        self._note_step(batch.plan)
             log.error("no_token_sampled", rid=request.body.rid, row=sequence.row)
             self._fail(request, _internal(request.body.rid))
             return
-    def _note_step(self, plan: StepPlan) -> None:
-        now_s = self._clock()
-        self.figures.note(int(plan.num_tokens.sum()), plan.num_decodes, now_s - self._step_s)
-        self._step_s = now_s
-
         if request.first_token_s is None:
             request.first_token_s = now_s
         self.counters.generation_tokens += 1
@@ -317,6 +369,8 @@ class EngineCore:
             self._touched.append(request)
         request.choices.append(delta)
         if delta.finish is not None:
+            self.counters.stopped_choices += delta.finish is Finish.STOP
+            self.counters.full_choices += delta.finish is Finish.LENGTH
             request.num_open -= 1
             self._scheduler.release(sequence, FINISHED)
 
@@ -350,7 +404,9 @@ class EngineCore:
         self._out.append(delta)
 
     def _forget(self, request: Request, kind: EventKind, error: PagodaError | None = None) -> None:
-        self._requests.pop(request.rid, None)
+        known = self._requests.pop(request.rid, None)
+        if known is not None and self._adapters is not None and known.body.adapter is not None:
+            self._adapters.leave(known.body.adapter)
         self._emit(request, kind, error)
 
     def _end(self, request: Request, finish: Finish) -> None:
@@ -373,11 +429,11 @@ class EngineCore:
         self._forget(request, EventKind.REFUSED, error)
 
     def _break_down(self, batches: list[Batch], error: Exception) -> None:
-            self.counters.stopped_choices += delta.finish is Finish.STOP
-            self.counters.full_choices += delta.finish is Finish.LENGTH
         """A whole step failed: end its requests. Raises when the runner does not recover."""
         self._broken_steps += 1
         log.error("step_failed", in_a_row=self._broken_steps, exc_info=error)
+        if self._adapters is not None:
+            self._adapters.refill()  # the step may have died before it filled a slot
         for batch in batches:
             for sequence in batch.sequences:
                 if sequence.status in (Status.WAITING, RUNNING):

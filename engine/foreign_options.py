@@ -75,7 +75,6 @@ FOREIGN: Mapping[str, Foreign] = {
     "limit_mm_per_prompt": Foreign(f"images and audio: {_LATER}", (None, {})),
     "mm_processor_kwargs": Foreign(f"images and audio: {_LATER}", (None, {})),
     "allowed_local_media_path": Foreign(f"images and audio: {_LATER}", (None, "")),
-    "enable_lora": Foreign(f"LoRA {_LATER}", (False,)),
     "override_pooler_config": Foreign(f"pooling models: {_LATER}", (None,)),
     "logits_processors": Foreign("nothing that is given may name Python code", (None,)),
     "logits_processor_pattern": Foreign("nothing that is given may name Python code", (None,)),

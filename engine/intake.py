@@ -32,6 +32,7 @@ class Intake:
     max_model_len: int
     by_priority: bool
     seeds: random.Random
+    takes_adapters: bool = False
 
     def accept(self, body: QueueBody, arrival: int, now_s: float) -> Request:
         """Build the request. Raises `InvalidRequest` and touches nothing on bad input."""
@@ -77,8 +78,8 @@ class Intake:
             raise InvalidRequest(
                 f"The request has format version {body.version}; this engine reads {WIRE_VERSION}."
             )
-        if body.adapter is not None:
-            raise ModelNotFound("The adapter is not loaded in this engine.", param="model")
+        if body.adapter is not None and not self.takes_adapters:
+            raise ModelNotFound("This engine runs without adapters (enable_lora).", param="model")
         if not body.prompts:
             raise InvalidRequest("There is no prompt: send at least one.", param="prompt")
         body.params.check(HARD_CAPS, vocab_size=self.vocab_size)

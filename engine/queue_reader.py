@@ -201,11 +201,21 @@ class QueueReader:
         pipeline.execute()
 
     def _act(self, control: Control) -> None:
-        if control.kind is not ControlKind.ABORT:
+        if control.kind in (ControlKind.LOAD_ADAPTER, ControlKind.UNLOAD_ADAPTER):
+            self._adapt(control)
+        elif control.kind is not ControlKind.ABORT:
             self._on_control(control.kind)
         elif (live := self._live.get(control.rid, control.attempt)) is not None:
             live.cancelled = True
             self._loop.cancel(control.rid, Finish.CANCELLED)
+
+    def _adapt(self, control: Control) -> None:
+        if (source := control.adapter) is None or not source.digest:
+            log.error("control_without_adapter", kind=control.kind)
+        elif control.kind is ControlKind.LOAD_ADAPTER:
+            self._loop.load_adapter(source)
+        else:
+            self._loop.unload_adapter(source.digest)
 
 
 def _ending(body: QueueBody, kind: EventKind, error: ErrorInfo | None = None) -> Delta:

@@ -53,6 +53,11 @@ class Sequence:
     num_chunks: int = 0  # of the prefill under way
 
     @property
+    def adapter(self) -> str | None:
+        """Content digest; None: the base model."""
+        return self.request.body.adapter
+
+    @property
     def num_output(self) -> int:
         return len(self.tokens) - self.prompt_len
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from engine.core import Core
-from engine.messages import Delta, Finish, QueueBody
+from engine.messages import AdapterSource, Delta, Finish, QueueBody
 
 IDLE_WAIT_S = 1.0
 
@@ -22,7 +22,7 @@ class StepLoop:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.turns = 0
-        self._inbox: deque[QueueBody | tuple[str, Finish]] = deque()
+        self._inbox: deque[QueueBody | AdapterSource | tuple[str, Finish | None]] = deque()
         self._width_in = 0  # sequences submitted; written by the reader thread alone
         self._width_out = 0  # of those, handed to the core; written by the loop alone
         self._event = threading.Event()
@@ -36,6 +36,14 @@ class StepLoop:
 
     def cancel(self, rid: str, finish: Finish) -> None:
         self._inbox.append((rid, finish))
+        self._event.set()
+
+    def load_adapter(self, source: AdapterSource) -> None:
+        self._inbox.append(source)
+        self._event.set()
+
+    def unload_adapter(self, digest: str) -> None:
+        self._inbox.append((digest, None))
         self._event.set()
 
     def stop(self) -> None:
@@ -73,5 +81,9 @@ class StepLoop:
             if isinstance(item, QueueBody):
                 self.core.submit(item)
                 self._width_out += item.width
+            elif isinstance(item, AdapterSource):
+                self.core.load_adapter(item)
+            elif item[1] is None:
+                self.core.unload_adapter(item[0])
             else:
-                self.core.cancel(*item)
+                self.core.cancel(item[0], item[1])

@@ -6,15 +6,21 @@ Tokens depend only on the prompt, the choice and the position, so that two runs 
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from engine.core import Gauges
-from engine.errors import InvalidRequest, PagodaError
+from engine.core import ADAPTER_WAIT_S, Gauges
+from engine.errors import EngineStartError, InvalidRequest, PagodaError
+from engine.lora.check import CONFIG
+from engine.lora.manager import AdapterLimits, AdapterManager
 from engine.messages import (
+    AdapterBeat,
+    AdapterSource,
     ChoiceDelta,
     Counts,
     Delta,
@@ -61,6 +67,23 @@ class _Request:
     choices: list[_Choice] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class FakeAdapter:
+    """Stands for an adapter's weights: the rank its config names."""
+
+    rank: int
+    nbytes: int = 1
+
+    @classmethod
+    def read(cls, source: AdapterSource) -> FakeAdapter:
+        """Raises `EngineStartError` for a folder that is no adapter."""
+        try:
+            rank = json.loads((Path(source.path) / CONFIG).read_text(encoding="utf-8"))["r"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise EngineStartError(f"{CONFIG} cannot be read: {error}.", "Add it again.") from None
+        return cls(int(rank))
+
+
 def fake_token(crc: int, position: int, vocab_size: int) -> int:
     """Token at `position` of a choice; the same for ever."""
     return zlib.crc32(position.to_bytes(4, "little"), crc) % vocab_size
@@ -73,6 +96,9 @@ class FakeCore:
         self.counters = EngineCounters()
         self.figures = StepFigures()
         self.speed = speed
+        self._adapters = AdapterManager(
+            AdapterLimits(max_loras=256, max_rank=256), FakeAdapter.read
+        )
         self.max_model_len = speed.max_model_len
         self.kv_tokens = speed.max_num_seqs * speed.max_model_len
         self._waiting: deque[_Request] = deque()
@@ -87,13 +113,16 @@ class FakeCore:
         request = _Request(body, time.monotonic())
         try:
             self._check(body)
+            if body.adapter is not None:
+                self._adapters.accept(body.adapter)
         except PagodaError as error:
             self._refuse(request, error)
             return
         n, limit = body.params.n, body.params.max_tokens or DEFAULT_MAX_TOKENS
         for prompt_idx, prompt in enumerate(body.prompts):
             for choice in range(n):
-                crc = zlib.crc32(repr((prompt, choice)).encode())
+                seed = (prompt, choice) if body.adapter is None else (prompt, choice, body.adapter)
+                crc = zlib.crc32(repr(seed).encode())
                 request.choices.append(_Choice(prompt_idx * n + choice, crc, limit))
         self._waiting.append(request)
 
@@ -102,18 +131,30 @@ class FakeCore:
             self.counters.aborted += 1
             self._end(request, finish)
 
+    def load_adapter(self, source: AdapterSource) -> None:
+        self._adapters.register(source)
+
+    def unload_adapter(self, digest: str) -> None:
+        self._adapters.unregister(digest)
+
+    def adapters(self) -> list[AdapterBeat]:
+        return self._adapters.beats()
+
     def step(self) -> list[Delta]:
+        self._tend_adapters()
         self._admit()
         if self._running and self.speed.step_delay_s:
             time.sleep(self.speed.step_delay_s)
         for request in list(self._running.values()):
             self._advance(request)
+        if not self._running and not self._out:
+            self._adapters.wait(ADAPTER_WAIT_S)
         self.counters.steps += 1
         out, self._out = self._out, []
         return out
 
     def has_work(self) -> bool:
-        return bool(self._waiting or self._running or self._out)
+        return bool(self._waiting or self._running or self._out or self._adapters.has_work)
 
     def gauges(self) -> Gauges:
         used = sum(self._blocks(request) for request in list(self._running.values()))
@@ -124,6 +165,8 @@ class FakeCore:
             blocks_total=total,
             blocks_free=total - used,
             blocks_cached=0,
+            lora_slots_used=self._adapters.slots_used,
+            lora_slots_total=self._adapters.slots_total,
         )
 
     def credit(self) -> int:
@@ -143,8 +186,16 @@ class FakeCore:
 
     def _admit(self) -> None:
         room = self.speed.max_num_seqs - self._width(self._running.values())
-        while self._waiting and (self._waiting[0].body.width <= room or not self._running):
-            request = self._waiting.popleft()
+        self._adapters.begin_pass()
+        for request in list(self._waiting):
+            if request.body.width > room and self._running:
+                return
+            adapter = request.body.adapter
+            if adapter is not None:
+                if not self._adapters.can_seat(adapter):
+                    continue
+                self._adapters.seat(adapter)
+            self._waiting.remove(request)
             room -= request.body.width
             request.started = time.monotonic()
             self._running[request.body.rid] = request
@@ -214,8 +265,22 @@ class FakeCore:
         return next((request for request in self._waiting if request.body.rid == rid), None)
 
     def _forget(self, request: _Request) -> None:
-        if self._running.pop(request.body.rid, None) is None and request in self._waiting:
+        adapter = request.body.adapter
+        if self._running.pop(request.body.rid, None) is not None:
+            if adapter is not None:
+                self._adapters.unseat(adapter)
+        elif request in self._waiting:
             self._waiting.remove(request)
+        if adapter is not None:
+            self._adapters.leave(adapter)
+
+    def _tend_adapters(self) -> None:
+        for digest, error in self._adapters.poll():
+            for request in list(self._waiting):
+                if request.body.adapter == digest:
+                    self._forget(request)
+                    self._refuse(request, error)
+        self._adapters.take_changes()  # nothing here has slots to fill
 
     def _blocks(self, request: _Request) -> int:
         prompt = max(map(len, request.body.prompts))

@@ -407,10 +407,13 @@ class Transport:
             beat.running, beat.waiting = gauges.running, gauges.waiting
             beat.blocks_total, beat.blocks_free = gauges.blocks_total, gauges.blocks_free
             beat.blocks_cached = gauges.blocks_cached
+            beat.adapters = loop.core.adapters()
+            beat.lora_slots_used = gauges.lora_slots_used
+            beat.lora_slots_total = gauges.lora_slots_total
             beat.counters = msgspec.structs.asdict(loop.core.counters)
+            beat.figures = loop.core.figures
         return beat
 
 
-            beat.figures = loop.core.figures
 def _finish(live: Live, delta: Delta) -> Finish:
     return Finish.ERROR if delta.kind is EventKind.REFUSED else live.finish()

@@ -20,6 +20,7 @@ from engine.kernels.packed_gemm import PackedWeight, packed_gemm
 from engine.kernels.paged_attention import paged_attention
 from engine.kernels.rope_cache import HeadLayout, rope_cache
 from engine.layers.rotary import Rotary
+from engine.lora.bank import LoraStep
 from engine.models.spec import ModelSpec
 
 
@@ -70,6 +71,7 @@ class StepInput:
     rope_lengths: Tensor | None  # [T] int64, only for dynamic rope
     out_rows: Tensor  # [S'] int64
     out_plan: AttentionPlan  # the same sequences as seen by `out_rows` only
+    lora: LoraStep | None = None  # None: no row has an adapter
 
 
 class Decoder:
@@ -103,13 +105,24 @@ class Decoder:
             attended = self._attend(i, hidden, cos_sin, step, cache, last)
             if last and attended.shape[0] != residual.shape[0]:
                 residual = residual[step.out_rows]
-            hidden = add_norm(packed_gemm(attended, layer.o), residual, layer.post_norm, eps)
-            delta = packed_gemm(silu_mul(packed_gemm(hidden, layer.gate_up)), layer.down)
+            output = self._linear(i, "o", attended, layer.o, step, last)
+            hidden = add_norm(output, residual, layer.post_norm, eps)
+            gate_up = self._linear(i, "gate_up", hidden, layer.gate_up, step, last)
+            delta = self._linear(i, "down", silu_mul(gate_up), layer.down, step, last)
         return add_norm(delta, residual, self.weights.norm, eps)
 
     def logits(self, hidden_SE: Tensor) -> Tensor:
         """[S, V] float32."""
         return packed_gemm(hidden_SE, self.weights.lm_head)
+
+    def _linear(
+        self, i: int, group: str, x_TK: Tensor, weight: PackedWeight, step: StepInput, last: bool
+    ) -> Tensor:
+        """The base model's matrix, and what each row's adapter adds to it."""
+        y_TN = packed_gemm(x_TK, weight)
+        if step.lora is not None:
+            step.lora.add(i, group, x_TK, y_TN, out=last)
+        return y_TN
 
     def _attend(
         self,
@@ -121,7 +134,7 @@ class Decoder:
         last: bool,
     ) -> Tensor:
         spec = self.spec
-        qkv = packed_gemm(hidden, self.weights.layers[i].qkv)
+        qkv = self._linear(i, "qkv", hidden, self.weights.layers[i].qkv, step, last=False)
         keys, values = cache.keys[i], cache.values[i]
         rope_cache(qkv, cos_sin, keys, values, step.plan, self.heads[i])
         plan = step.plan

@@ -14,6 +14,7 @@ from engine.core import EngineCore
 from engine.errors import EngineStartError
 from engine.hub import checkpoint_folder
 from engine.kernels import cpu
+from engine.lora.build import build_lora
 from engine.layers.rotary import Rotary
 from engine.machine import MachineSettings
 from engine.models.decoder import Decoder, make_cache
@@ -59,17 +60,25 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
     report("kv cache", 0, memory.kv_bytes)
     cache = make_cache(spec, memory.num_blocks, memory.block_size, kv_dtype, device)
     report("kv cache", memory.kv_bytes, memory.kv_bytes)
+    lora = build_lora(config, spec, free_memory())
     runner = ModelRunner(
         model,
         cache,
         max_num_seqs=config.max_num_seqs,
         max_model_len=memory.max_model_len,
         encode=_plain_encode(tokenizer),
+        bank=lora.bank if lora is not None else None,
     )
     eos_ids = spec.eos_ids | read_eos_ids(folder)
     if tokenizer is not None:
         eos_ids |= tokenizer.eos_ids
-    return EngineCore(_resolved(config, memory, model), runner, tokenizer, eos_ids)
+    return EngineCore(
+        _resolved(config, memory, model),
+        runner,
+        tokenizer,
+        eos_ids,
+        adapters=lora.manager if lora is not None else None,
+    )
 
 
 def _with_folders(config: EngineConfig) -> EngineConfig:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.errors import InvalidRequest
 from engine.logs import event_log
+from engine.lora.bank import SlotBank
 from engine.messages import TokenLogprob
 from engine.models.decoder import Decoder, KVCache
 from engine.runner.batch import Batch, BatchShape
@@ -47,8 +48,9 @@ class ModelRunner:
         max_num_seqs: int,
         max_model_len: int,
         encode: Encode | None = None,
+        bank: SlotBank | None = None,
     ) -> None:
-        self._model, self._cache = model, cache
+        self._model, self._cache, self._bank = model, cache, bank
         self.num_blocks, self.block_size = cache.keys[0].shape[0], cache.keys[0].shape[2]
         self.max_model_len, self.vocab_size = max_model_len, model.spec.vocab_size
         shape = BatchShape(rows=max_num_seqs, max_len=max_model_len, block_size=self.block_size)
@@ -61,11 +63,15 @@ class ModelRunner:
         result = StepResult(step=plan.step, token_ids=np.full(len(plan.rows), -1, np.int64))
         if plan.kv_memory is not None:
             self._cache.set_held(plan.kv_memory)
+        if plan.slot_changes and self._bank is not None:
+            self._bank.change(plan.slot_changes)
         self._apply(plan, result)
         if not len(plan.rows):
             return DoneStep(result)
         scoring = self._scoring(plan)
         step = self._batch.step_input(plan, scoring)
+        if plan.slots is not None and self._bank is not None:
+            step.lora = self._bank.step(plan.slots, plan.num_tokens, step.out_rows)
         hidden = self._model.forward(step, self._cache)
         if scoring is not None and scoring.any():
             self._score(plan, scoring, hidden, result)

@@ -34,6 +34,14 @@ class RowStart:
     adapter: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SlotChange:
+    """An adapter enters a slot, from host memory, before the step computes. None: cleared."""
+
+    slot: int
+    digest: str | None
+
+
 @dataclass(slots=True, kw_only=True)
 class StepPlan:
     """One step. Arrays are [S]; rows that decode (one token) come first."""
@@ -48,6 +56,8 @@ class StepPlan:
     positions: NDArray[np.int32]  # position of each row's first token
     samples: NDArray[np.bool_]  # this step reaches the end of the row's known tokens
     num_decodes: int  # how many leading rows decode
+    slot_changes: list[SlotChange] = field(default_factory=list)
+    slots: NDArray[np.int32] | None = None  # adapter slot of each row, -1: base; None: all base
     kv_memory: bool | None = None  # False: give the KV cache's memory back; True: take it again
 
     @property

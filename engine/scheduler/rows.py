@@ -21,6 +21,8 @@ class RowTable:
         self.room = np.zeros(size, np.int32)  # tokens that fit the row's blocks
         self.limit = np.zeros(size, np.int32)  # the last token of a sequence is never computed
         self.decoding = np.zeros(size, np.bool_)  # exactly one token is left to compute
+        self.slot = np.full(size, -1, np.int32)  # of the row's adapter; -1: base
+        self.num_adapted = 0  # rows with a slot
         self._free = list(range(size))
 
     @property
@@ -34,7 +36,7 @@ class RowTable:
     def running(self) -> list[Sequence]:
         return [sequence for sequence in self.sequence_of if sequence is not None]
 
-    def take(self, sequence: Sequence, room: int) -> int:
+    def take(self, sequence: Sequence, room: int, slot: int = -1) -> int:
         """Seat a sequence whose first `computed` tokens have their KV already."""
         row = heapq.heappop(self._free)
         self.sequence_of[row] = sequence
@@ -43,11 +45,14 @@ class RowTable:
         self.room[row] = room
         self.limit[row] = max(sequence.prompt_len, sequence.max_len - 1)
         self.decoding[row] = False
+        self.slot[row] = slot
+        self.num_adapted += slot >= 0
         return row
 
     def give_back(self, row: int) -> None:
         self.sequence_of[row] = None
         self.decoding[row] = False
+        self.num_adapted -= int(self.slot[row] >= 0)
         heapq.heappush(self._free, row)
 
     def decodes(self, budget: int, turn: int) -> NDArray[np.intp]:

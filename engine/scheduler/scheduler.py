@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cache.manager import CacheManager
+from engine.lora.manager import AdapterManager
 from engine.messages import EngineCounters
 from engine.request import Family, Sequence, Status
 from engine.scheduler.plan import RowStart, StepPlan
@@ -54,14 +55,20 @@ class _Draft:
     copies: list[tuple[int, int]] = field(default_factory=list)
     chunks: list[tuple[Sequence, int]] = field(default_factory=list)
     preempted: bool = False
+    passed_over: set[str] = field(default_factory=set)  # adapters that cannot run in this step
 
 
 class Scheduler:
     """Owns rows, waiting queue and the cache's block tables; knows no text and no tensors."""
 
     def __init__(
-        self, limits: SchedulerLimits, cache: CacheManager, counters: EngineCounters
+        self,
+        limits: SchedulerLimits,
+        cache: CacheManager,
+        counters: EngineCounters,
+        adapters: AdapterManager | None = None,
     ) -> None:
+        self.adapters = adapters
         self.limits = limits
         self.cache = cache
         self.counters = counters
@@ -90,7 +97,8 @@ class Scheduler:
         decodes = self._plan_decodes(draft, step)
         self._plan_prefills(draft)
         self._admit(draft)
-        if not len(decodes) and not draft.chunks:
+        changed = self.adapters is not None and self.adapters.has_changes
+        if not len(decodes) and not draft.chunks and not changed:
             return None
         return self._batch(step, draft, decodes)
 
@@ -145,25 +153,40 @@ class Scheduler:
     def _admit(self, draft: _Draft) -> None:
         """Seat waiting sequences in strict order: a small one never overtakes a big one.
 
-        Not in a step that preempts: the victim's last token may still be in flight.
+        Those whose adapter cannot run yet are passed over; `AdapterManager` sees to it that they
+        are not for ever. Not in a step that preempts: the victim's last token may be in flight.
         """
         if draft.preempted:
             return
-        while draft.budget and self.rows.num_free and (sequence := self._queue.peek()):
+        if self.adapters is not None:
+            self.adapters.begin_pass()
+        while draft.budget and self.rows.num_free and (sequence := self._best(draft)):
             if not self._seat(draft, sequence):
                 return
             self._take_chunk(draft, sequence)
+
+    def _best(self, draft: _Draft) -> Sequence | None:
+        """The first waiting sequence whose adapter, if it has one, can run in this step."""
+        while (sequence := self._queue.peek(draft.passed_over)) is not None:
+            adapter = sequence.adapter
+            if adapter is None or self.adapters is None or self.adapters.can_seat(adapter):
+                return sequence
+            draft.passed_over.add(adapter)
+        return None
 
     def _seat(self, draft: _Draft, sequence: Sequence) -> bool:
         """Give blocks and a row, if blocks are there. Counts a prompt on its first admission."""
         while not self._give_blocks(draft, sequence):
             if self.num_running or not self._drop_one_held():
                 return False
-        self._queue.pop()
+        self._queue.pop(sequence)
         self.num_waiting -= 1
         sequence.status = Status.RUNNING
         sequence.num_chunks = 0
-        sequence.row = self.rows.take(sequence, self.cache.room(sequence.cache))
+        slot = -1
+        if self.adapters is not None and sequence.adapter is not None:
+            slot = self.adapters.seat(sequence.adapter)
+        sequence.row = self.rows.take(sequence, self.cache.room(sequence.cache), slot)
         self._prefilling.append(sequence)
         self._prefilling.sort(key=_order)
         draft.starts.append(self._row_start(sequence))
@@ -233,7 +256,10 @@ class Scheduler:
             positions=positions,
             samples=samples,
             num_decodes=num_decodes,
+            slots=rows.slot[picked] if rows.num_adapted else None,
         )
+        if self.adapters is not None:
+            plan.slot_changes = self.adapters.take_changes()
         self._ends = []
         self.counters.steps += 1
         self.counters.mixed_steps += bool(num_decodes and draft.chunks)
@@ -287,6 +313,8 @@ class Scheduler:
         self._queue.push(sequence)
 
     def _unseat(self, sequence: Sequence) -> None:
+        if self.adapters is not None and sequence.adapter is not None:
+            self.adapters.unseat(sequence.adapter)
         self.rows.give_back(sequence.row)
         self._ends.append(sequence.row)
         self.cache.release(sequence.cache)

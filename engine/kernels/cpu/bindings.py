@@ -18,6 +18,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from engine.kernels.attention_plan import AttentionPlan
+    from engine.kernels.lora_delta import LoraTable, LoraTiles
     from engine.kernels.packed_gemm import PackedWeight
     from engine.kernels.rope_cache import HeadLayout
 
@@ -33,6 +34,7 @@ _SIGNATURES = {
     "pagoda_silu_mul": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_rope_cache": [c_void_p] * 8 + [c_int64] * 5 + [c_float, c_int64],
     "pagoda_attention": [c_void_p] * 7 + [c_int64] * 8 + [c_float, c_int64],
+    "pagoda_lora": [c_void_p] * 6 + [c_int64] * 5,
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
 }
@@ -170,6 +172,23 @@ class CpuLibrary:
             keys.dtype == torch.bfloat16,
         )
         return out
+
+    def lora_delta(self, y_TN: Tensor, x_TK: Tensor, table: LoraTable, tiles: LoraTiles) -> None:
+        num_out = y_TN.shape[1]
+        long = len(tiles.tokens) * (table.num_in + num_out) > LONG_OP_FLOPS // 64  # about rank 16
+        (self._long if long else self._short).pagoda_lora(
+            x_TK.data_ptr(),
+            y_TN.data_ptr(),
+            tiles.tokens.ctypes.data,
+            tiles.tiles.ctypes.data,
+            table.places.ctypes.data,
+            table.ends.ctypes.data,
+            len(tiles.tiles),
+            table.num_in,
+            len(table.ends),
+            num_out,
+            x_TK.stride(0),
+        )
 
     def argmax(self, logits_SV: Tensor) -> Tensor:
         """[S] int64; -1 marks a row that holds a NaN."""

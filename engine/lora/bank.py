@@ -1,0 +1,74 @@
+"""The slots as the runner sees them: what each holds, and which tokens of a step use which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.kernels.lora_delta import LoraTable, LoraTiles, lora_delta, make_tiles
+from engine.lora.layout import GROUPS, linear_shapes
+from engine.lora.weights import HostAdapter
+from engine.models.spec import ModelSpec
+from engine.scheduler.plan import SlotChange
+
+
+class SlotBank:
+    """Slots of a CPU: they hold no copies, only the addresses of what lies in host memory.
+
+    A slot keeps its adapter's memory alive until it gets another or is cleared.
+    """
+
+    def __init__(self, spec: ModelSpec, hosts: Mapping[str, HostAdapter], num_slots: int) -> None:
+        self._hosts, self._num_slots = hosts, num_slots
+        shapes = linear_shapes(spec)
+        self._shapes = {
+            group: (shapes[parts[0]][1], tuple(shapes[part][0] for part in parts))
+            for group, parts in GROUPS.items()
+        }
+        self._num_layers = spec.num_layers
+        self._tables: list[dict[str, LoraTable]] = []  # by layer; made for the first adapter
+
+    def change(self, changes: Sequence[SlotChange]) -> None:
+        """Fill and clear slots, in order."""
+        if changes and not self._tables:
+            self._tables = [
+                {
+                    group: LoraTable(self._num_slots, num_in, widths)
+                    for group, (num_in, widths) in self._shapes.items()
+                }
+                for _ in range(self._num_layers)
+            ]
+        for change in changes:
+            host = None if change.digest is None else self._hosts[change.digest]
+            for i, tables in enumerate(self._tables):
+                for group, table in tables.items():
+                    table.put(change.slot, None if host is None else host.layers[i][group])
+
+    def step(
+        self, slots: NDArray[np.int32], num_tokens: NDArray[np.int32], out_rows: Tensor
+    ) -> LoraStep:
+        """The plan of one step: `slots` [S] per row, -1 for base rows."""
+        slot_T = np.repeat(slots, num_tokens)
+        tiles = make_tiles(slot_T)
+        out_tiles = tiles
+        if out_rows.shape[0] != len(slot_T):
+            out_tiles = make_tiles(slot_T[out_rows.numpy()])
+        return LoraStep(self._tables, tiles, out_tiles)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraStep:
+    """What the forward pass adds to the base model's linears in one step."""
+
+    tables: list[dict[str, LoraTable]]
+    tiles: LoraTiles
+    out_tiles: LoraTiles  # of the tokens whose hidden state is wanted
+
+    def add(self, layer: int, group: str, x_TK: Tensor, y_TN: Tensor, *, out: bool = False) -> None:
+        """y += B·A·x. `out`: x and y hold only the wanted tokens."""
+        tiles = self.out_tiles if out else self.tiles
+        lora_delta(y_TN, x_TK, self.tables[layer][group], tiles)

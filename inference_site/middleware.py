@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 
 LIVE = "HX-Request"
 
@@ -14,12 +13,10 @@ class PageSessions(SessionMiddleware):
 
     A tab left open would otherwise keep a login alive for ever."""
 
-    def process_response(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> HttpResponseBase:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         polled = request.method == "GET" and LIVE in request.headers
         if not polled:
-            return super().process_response(request, response)  # type: ignore[no-any-return,type-var]
+            return super().process_response(request, response)
         if response.status_code == 302:  # to the login: htmx would show it inside the page
             return HttpResponse(status=401)
         return response

@@ -50,7 +50,7 @@ VERBS = {
 @admin.register(ServedModel)
 class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     form = ServedModelForm
-    list_display = ("name", "state", "engines", "context", "kv_tokens", "adapters", "do")
+    list_display = ("name", "state", "engines", "context", "kv_room", "adapters", "do")
     list_filter = ("desired",)
     search_fields = ("name", "source")
     actions = ("load", "unload", "restart", "forget")
@@ -180,7 +180,7 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
         return f"{model.max_model_len:,}" if model.max_model_len else "not known yet"
 
     @column("KV tokens", ordering="kv_tokens")
-    def kv_tokens(self, model: ServedModel) -> str:
+    def kv_room(self, model: ServedModel) -> str:
         return f"{model.kv_tokens:,}" if model.kv_tokens else "not known yet"
 
     @column("Adapters", ordering="num_adapters")
@@ -194,7 +194,7 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
         parts = [
             format_html(
                 '<button class="pg-button" type="submit" formmethod="post" formaction="{}">{}'
-                '<span class="sr-only"> {}</span></button>',
+                '<span class="pg-hidden"> {}</span></button>',
                 reverse("admin:catalog_servedmodel_act", args=[model.pk, verb]),
                 label,
                 model.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,8 @@ from django.urls import reverse
 from apps.models.models import State
 from apps.models.overview import Overview, overview_read
 from apps.models.trouble import Area, Trouble, troubles_in, troubles_of
-from apps.usage.models import Status
-from apps.usage.selectors import UsageTotals, usage_grouped, usage_totals
+from apps.usage.course import Course, Series
 from engine.messages import EngineBeat
-
-DAY = dt.timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +46,7 @@ class Card:
 
 
 def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the home page shows. Eleven SQL queries, three round trips to Redis."""
+    """What the home page shows. Eight SQL queries, a few round trips to Redis."""
     seen = overview_read()
     troubles = troubles_of(seen)
     context |= {
@@ -90,6 +86,7 @@ def _rows(seen: Overview, troubles: Sequence[Trouble]) -> list[Row]:
     lines: tuple[tuple[Area, str, str, Callable[[Overview], str]], ...] = (
         (Area.ENGINES, "Engines", "catalog_engineinstance_changelist", _engines_line),
         (Area.MODELS, "Models", "catalog_servedmodel_changelist", _models_line),
+        (Area.ADAPTERS, "Adapters", "", _adapters_line),
         (Area.KEYS, "API keys", "api_apikey_changelist", _keys_line),
         (Area.WORK, "Background work", "catalog_host_changelist", _work_line),
     )
@@ -97,7 +94,7 @@ def _rows(seen: Overview, troubles: Sequence[Trouble]) -> list[Row]:
         Row(
             title=title,
             line=line(seen),
-            link=reverse(f"admin:{view}"),
+            link=reverse(f"admin:{view}") if view else "",
             troubles=troubles_in(area, troubles),
         )
         for area, title, view, line in lines
@@ -122,6 +119,11 @@ def _models_line(seen: Overview) -> str:
     return " · ".join(parts)
 
 
+def _adapters_line(seen: Overview) -> str:
+    ready = sum(adapter.current_id is not None for adapter in seen.adapters)
+    return f"{ready} ready of {len(seen.adapters)}" if seen.adapters else "none yet"
+
+
 def _keys_line(seen: Overview) -> str:
     return "1 can be used" if seen.keys_usable == 1 else f"{seen.keys_usable} can be used"
 
@@ -140,53 +142,45 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _cards(seen: Overview) -> list[Card]:
-    """Three SQL queries over hourly sums."""
-    end = seen.now.replace(minute=0, second=0, microsecond=0) + dt.timedelta(hours=1)
-    start = end - DAY
-    now = usage_totals(start=start, end=end)
-    before = usage_totals(start=start - DAY, end=start)
-    hours = usage_grouped(start=start - DAY, end=end, by=("hour", "status"))
-    course = _Course(hours, start)
-    errors, errors_before = (
-        course.error_percent(start, end),
-        course.error_percent(start - DAY, start),
+    """One SQL query over hourly sums."""
+    course = Course.read(seen.now)
+    now, before = course.day(0), course.day(1)
+    plain = (
+        ("Requests", "requests", True),
+        ("Input tokens", "prompt_tokens", None),
+        ("Output tokens", "completion_tokens", None),
     )
     return [
-        Card(
-            title="Requests",
-            value=f"{now.requests:,}",
-            points=course.of("requests"),
-            **_change(now.requests, before.requests, more_is_better=True),
+        *(
+            Card(
+                title=title,
+                value=short(sum(now(name))),
+                points=tuple(now(name)),
+                **_change(sum(now(name)), sum(before(name)), more_is_better),
+            )
+            for title, name, more_is_better in plain
         ),
-        Card(
-            title="Input tokens",
-            value=short(now.prompt_tokens),
-            points=course.of("prompt_tokens"),
-            **_change(now.prompt_tokens, before.prompt_tokens),
-        ),
-        Card(
-            title="Output tokens",
-            value=short(now.completion_tokens),
-            points=course.of("completion_tokens"),
-            **_change(now.completion_tokens, before.completion_tokens),
-        ),
-        Card(
-            title="Errors",
-            value=f"{errors:.1f} %",
-            points=course.errors(),
-            **_change(errors, errors_before, more_is_better=False),
-        ),
-        _first_token(now, before),
+        _errors(now, before),
+        _first_token(course),
         _cache(list(seen.beats.values())),
     ]
 
 
-def _first_token(now: UsageTotals, before: UsageTotals) -> Card:
-    value = now.ttft_p95_ms
+def _errors(now: Series, before: Series) -> Card:
+    percent, percent_before = (
+        100 * sum(day("bad")) / (sum(day("requests")) or 1) for day in (now, before)
+    )
+    change = _change(percent, percent_before, more_is_better=False)
+    return Card(title="Errors", value=f"{percent:.1f} %", points=tuple(now("bad")), **change)
+
+
+def _first_token(course: Course) -> Card:
+    now, before = course.first_token_p95(0), course.first_token_p95(1)
     return Card(
         title="First token, p95",
-        value="no data" if value is None else duration(value),
-        **_change(value or 0, before.ttft_p95_ms or 0, more_is_better=False),
+        value="no data" if now is None else duration(now),
+        points=course.first_token_hours(),
+        **_change(now or 0, before or 0, more_is_better=False),
     )
 
 
@@ -197,31 +191,7 @@ def _cache(beats: Sequence[EngineBeat]) -> Card:
     return Card(title="KV cache in use", value=f"{percent} %", percent=percent)
 
 
-class _Course:
-    """Hourly sums by status, as series over the 24 hours from `start`."""
-
-    def __init__(self, rows: Sequence[dict[str, Any]], start: dt.datetime) -> None:
-        self._rows = rows
-        self._hours = [start + dt.timedelta(hours=n) for n in range(24)]
-
-    def of(self, name: str, *statuses: str) -> tuple[float, ...]:
-        sums = dict.fromkeys(self._hours, 0.0)
-        for row in self._rows:
-            if row["hour"] in sums and (not statuses or row["status"] in statuses):
-                sums[row["hour"]] += row[name]
-        return tuple(sums.values())
-
-    def errors(self) -> tuple[float, ...]:
-        return self.of("requests", Status.ERROR, Status.LOST)
-
-    def error_percent(self, start: dt.datetime, end: dt.datetime) -> float:
-        rows = [row for row in self._rows if start <= row["hour"] < end]
-        total = sum(row["requests"] for row in rows)
-        bad = sum(r["requests"] for r in rows if r["status"] in (Status.ERROR, Status.LOST))
-        return 100 * bad / total if total else 0.0
-
-
-def _change(now: float, before: float, *, more_is_better: bool | None = None) -> dict[str, Any]:
+def _change(now: float, before: float, more_is_better: bool | None) -> dict[str, Any]:
     """Words for the difference; nothing where there is nothing to compare with."""
     if not before or now == before:
         return {}

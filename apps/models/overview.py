@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from apps.api.key_use import Use, keys_use
 from apps.api.models import ApiKey
+from apps.lora.models import Adapter
 from apps.models.models import EngineInstance, Host, ServedModel
 from engine import redis_keys
 from engine.messages import EngineBeat, WebBeat, WireMismatch, unpack
@@ -42,6 +43,7 @@ class Overview:
     now: dt.datetime
     models: tuple[ServedModel, ...] = ()  # with their instances and hosts
     hosts: tuple[Host, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
     redis_away: bool = False
     beats: dict[str, EngineBeat] = field(default_factory=dict)  # by engine id
     webs: tuple[WebBeat, ...] = ()
@@ -57,7 +59,7 @@ class Overview:
 
 
 def overview_read() -> Overview:
-    """Five SQL queries and three round trips to Redis."""
+    """Seven SQL queries and a few round trips to Redis."""
     now = timezone.now()
     models = tuple(ServedModel.objects.prefetch_related("instances__host"))
     ends = Q(expires_at__lt=now + KEY_EXPIRES_SOON) | Q(budget_tokens__isnull=False)
@@ -69,6 +71,7 @@ def overview_read() -> Overview:
         "now": now,
         "models": models,
         "hosts": tuple(Host.objects.all()),
+        "adapters": tuple(Adapter.objects.select_related("target", "base")),
         "keys_usable": ApiKey.objects.usable().count(),
         "keys": keys,
     }
@@ -125,7 +128,8 @@ def queue_wait_s(client: redis.Redis, model: str) -> float:
         except redis.ResponseError:  # nobody ever sent a request there
             continue
         after = groups[0]["last-delivered-id"].decode() if groups else "0-0"
-        for entry_id, _ in client.xrange(queue, min=f"({after}", count=1):
+        waiting: Any = client.xrange(queue, min=f"({after}", count=1)
+        for entry_id, _ in waiting:
             longest = max(longest, _age_s(entry_id))
     return longest
 

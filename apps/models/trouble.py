@@ -13,6 +13,7 @@ from typing import Literal
 from django.utils.timesince import timeuntil
 
 from apps.api.models import ApiKey
+from apps.lora.models import VersionState
 from apps.models.health import is_serving
 from apps.models.models import EngineInstance, ServedModel, State
 from apps.models.overview import KEY_EXPIRES_SOON, Overview
@@ -62,7 +63,7 @@ class Trouble:
 
 def troubles_of(seen: Overview) -> list[Trouble]:
     """All there are, the worst first."""
-    found = [*_work(seen), *_hosts(seen), *_models(seen), *_keys(seen)]
+    found = [*_work(seen), *_hosts(seen), *_models(seen), *_adapters(seen), *_keys(seen)]
     return sorted(found, key=lambda trouble: trouble.tone != "bad")
 
 
@@ -146,6 +147,21 @@ def _engine_trouble(model: ServedModel, engine: EngineInstance, cause: str) -> T
         fix="The agent restarts it; restart the model if that does not help.",
         repair=_act("Restart the model", "restart", model),
     )
+
+
+def _adapters(seen: Overview) -> Iterator[Trouble]:
+    for adapter in seen.adapters:
+        version = adapter.target
+        if version is not None and version.state == VersionState.FAILED:
+            problems = "; ".join(str(problem) for problem in version.problems[:3])
+            yield Trouble(
+                kind="adapter_failed",
+                area=Area.ADAPTERS,
+                subject=adapter.name,
+                tone="bad" if adapter.current_id is None else "warn",
+                cause=version.cause or problems or "Its files were refused.",
+                fix=version.fix or "Upload files that fit the base model.",
+            )
 
 
 def _keys(seen: Overview) -> Iterator[Trouble]:

@@ -1,0 +1,10 @@
+"""The app of keys and the endpoint; the admin calls its pages by what they are for."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    name = "apps.api"
+    verbose_name = "Access"

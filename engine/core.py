@@ -38,6 +38,7 @@ from engine.scheduler.plan import PendingStep, Runner, StepPlan, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
 from engine.step_figures import StepFigures
 from engine.tokenizer import Tokenizer
+from engine.view import CoreView, RequestLook
 from engine.wire_errors import describe
 
 DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
@@ -98,6 +99,9 @@ class Core(Protocol):
     def adapters(self) -> list[AdapterBeat]: ...
 
     def gauges(self) -> Gauges: ...
+
+    def view(self) -> CoreView:
+        """Copies of who holds what; called between steps by the thread that steps."""
 
     def credit(self) -> int:
         """Sequences that may still be taken from the queue."""
@@ -235,6 +239,30 @@ class EngineCore:
             blocks_cached=self._cache.num_cached,
             lora_slots_used=self._adapters.slots_used if self._adapters is not None else 0,
             lora_slots_total=self._adapters.slots_total if self._adapters is not None else 0,
+        )
+
+    def view(self) -> CoreView:
+        """Copies of who holds what; called between steps by the thread that steps."""
+        now_s = self._clock()
+        return CoreView(
+            block_tokens=self.runner.block_size,
+            uses=self._cache.uses(),
+            findable=self._cache.findable(),
+            requests=[self._look(request, now_s) for request in self._requests.values()],
+        )
+
+    def _look(self, request: Request, now_s: float) -> RequestLook:
+        states = [sequence.status for sequence in request.sequences]
+        counts = request.counts(now_s)
+        return RequestLook(
+            rid=request.rid,
+            adapter=request.body.adapter or "",
+            running=states.count(RUNNING),
+            waiting=states.count(Status.WAITING),
+            prompt_tokens=sum(map(len, request.body.prompts)),
+            output_tokens=counts.completion_tokens,
+            age_ms=counts.total_ms,
+            tables=[self._cache.table(sequence.cache) for sequence in request.sequences],
         )
 
     def credit(self) -> int:

@@ -137,6 +137,7 @@ class ControlKind(StrEnum):
     ABORT = "abort"
     DRAIN = "drain"
     RESUME = "resume"
+    VIEW = "view"  # answered by `pgd:view:{engine}`; see engine/view.py
     LOAD_ADAPTER = "load_adapter"  # idempotent; a known digest takes the new name and pin
     UNLOAD_ADAPTER = "unload_adapter"  # idempotent; only the digest of `adapter` is read
 
@@ -248,6 +249,8 @@ class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     fix: str = ""
     steps: int = 0
     step_age_ms: int = 0  # since the step loop last turned; 0 while idle
+    busy_ms: int = 0  # of all steps together
+    memory_bytes: int = 0  # of this process, resident
     running: int = 0
     waiting: int = 0
     blocks_total: int = 0

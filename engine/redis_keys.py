@@ -40,6 +40,16 @@ def engine_beat(engine: str) -> str:
     return f"pgd:engine:{engine}"
 
 
+def engine_view(engine: str) -> str:
+    """The engine's last `EngineView`, kept for seconds."""
+    return f"pgd:view:{engine}"
+
+
+def view_asked(engine: str) -> str:
+    """Set while a view was asked for: many watchers cost one question a second."""
+    return f"pgd:view:asked:{engine}"
+
+
 def web_beat(web: str) -> str:
     return f"pgd:web:{web}"
 

@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 from engine.core import Core
 from engine.messages import AdapterSource, Delta, Finish, QueueBody
+from engine.view import CoreView
 
+OnView = Callable[[CoreView], None]
 IDLE_WAIT_S = 1.0
 
 
@@ -22,7 +24,8 @@ class StepLoop:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.turns = 0
-        self._inbox: deque[QueueBody | AdapterSource | tuple[str, Finish | None]] = deque()
+        self.busy_s = 0.0  # of all steps
+        self._inbox: deque[QueueBody | AdapterSource | tuple[str, Finish | None] | OnView] = deque()
         self._width_in = 0  # sequences submitted; written by the reader thread alone
         self._width_out = 0  # of those, handed to the core; written by the loop alone
         self._event = threading.Event()
@@ -44,6 +47,11 @@ class StepLoop:
 
     def unload_adapter(self, digest: str) -> None:
         self._inbox.append((digest, None))
+        self._event.set()
+
+    def view(self, then: OnView) -> None:
+        """Look into the core between two steps; `then` gets the copies on the loop's thread."""
+        self._inbox.append(then)
         self._event.set()
 
     def stop(self) -> None:
@@ -74,6 +82,7 @@ class StepLoop:
             if deltas := core.step():
                 deliver(deltas)
             self.turns += 1
+            self.busy_s += time.monotonic() - self._turned_at
 
     def _drain_inbox(self) -> None:
         while self._inbox:
@@ -83,6 +92,8 @@ class StepLoop:
                 self._width_out += item.width
             elif isinstance(item, AdapterSource):
                 self.core.load_adapter(item)
+            elif callable(item):
+                item(self.core.view())
             elif item[1] is None:
                 self.core.unload_adapter(item[0])
             else:

@@ -31,9 +31,11 @@ from engine.messages import (
     QueueBody,
 )
 from engine.step_figures import StepFigures
+from engine.view import CoreView, RequestLook
 from engine.wire_errors import describe
 
 BLOCK_TOKENS = 16
+SPARE_BLOCKS = 256  # that its view shows as free
 DEFAULT_MAX_TOKENS = 16
 
 
@@ -168,6 +170,30 @@ class FakeCore:
             lora_slots_used=self._adapters.slots_used,
             lora_slots_total=self._adapters.slots_total,
         )
+
+    def view(self) -> CoreView:
+        """Blocks are made up: each request's follow those of the one before."""
+        looks, used = [], 0
+        for request in [*self._running.values(), *self._waiting]:
+            running = request.started is not None
+            size = self._blocks(request) if running else 0
+            counts = self._counts(request)
+            width = request.body.width
+            looks.append(
+                RequestLook(
+                    rid=request.body.rid,
+                    adapter=request.body.adapter or "",
+                    running=width if running else 0,
+                    waiting=0 if running else width,
+                    prompt_tokens=counts.prompt_tokens,
+                    output_tokens=counts.completion_tokens,
+                    age_ms=counts.total_ms,
+                    tables=[list(range(used, used + size))],
+                )
+            )
+            used += size
+        uses = [1] * used + [0] * SPARE_BLOCKS
+        return CoreView(BLOCK_TOKENS, uses, [False] * len(uses), looks)
 
     def credit(self) -> int:
         seqs = self.speed.max_num_seqs

@@ -40,9 +40,12 @@ from engine.messages import (
     UsageEvent,
     pack,
 )
+from engine.process import resident_bytes
 from engine.queue_reader import QueueReader
 from engine.redis_link import RedisLink
 from engine.step_loop import StepLoop
+from engine.view import VIEW_TTL_MS, CoreView
+from engine.view_builder import view_of
 
 log = event_log(__name__)
 BEAT_S = 1.0
@@ -110,6 +113,7 @@ class Transport:
         self._started_ms = int(time.time() * 1000)
         self._unconfirmed: deque[_Ended] = deque(maxlen=10_000)
         self._next_beat = 0.0
+        self._view: CoreView | None = None  # asked for, not sent yet
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
 
@@ -185,6 +189,12 @@ class Transport:
             self._reader.accepting = True
             self.progress.state = EngineState.READY
             self._beat_soon()
+        elif kind is ControlKind.VIEW and self._loop is not None:
+            self._loop.view(self._on_view)
+
+    def _on_view(self, view: CoreView) -> None:
+        self._view = view
+        self._outbox.put([])
 
     # The writer thread
 
@@ -197,6 +207,9 @@ class Transport:
                 self._retry(partial(self._send, outgoing))
                 for end in outgoing.ends:
                     self.live.end(end.live, end.terminal)
+            if self._view is not None:
+                self._show_view(self._view)
+                self._view = None
             if time.monotonic() >= self._next_beat:
                 self._next_beat = time.monotonic() + BEAT_S
                 try:
@@ -311,6 +324,12 @@ class Transport:
             )
         )
 
+    def _show_view(self, view: CoreView) -> None:
+        """Nobody waits for it: with Redis away it is dropped, and asked for again."""
+        shown = pack(view_of(self.engine, int(self.now_ms()), view))
+        with contextlib.suppress(RedisError, OSError):
+            self._link.client.set(redis_keys.engine_view(self.engine), shown, px=VIEW_TTL_MS)
+
     # Once a second
 
     def _beat(self) -> None:
@@ -400,10 +419,12 @@ class Transport:
             fix=progress.fix,
             max_model_len=progress.max_model_len,
             kv_tokens=progress.kv_tokens,
+            memory_bytes=resident_bytes(),
         )
         if (loop := self._loop) is not None:
             gauges = loop.core.gauges()
             beat.steps, beat.step_age_ms = loop.turns, loop.age_ms()
+            beat.busy_ms = int(loop.busy_s * 1000)
             beat.running, beat.waiting = gauges.running, gauges.waiting
             beat.blocks_total, beat.blocks_free = gauges.blocks_total, gauges.blocks_free
             beat.blocks_cached = gauges.blocks_cached

@@ -33,6 +33,14 @@ class BlockPool:
         """Blocks that a prefix lookup can find, in use or not."""
         return len(self._block_of)
 
+    def uses(self) -> list[int]:
+        """A copy: references per block."""
+        return self._refs.copy()
+
+    def findable(self) -> list[bool]:
+        """A copy: whether a prefix lookup can find each block."""
+        return [digest is not None for digest in self._hash_of]
+
     def ref_count(self, block: int) -> int:
         return self._refs[block]
 

@@ -81,6 +81,22 @@ class CacheManager:
     def num_cached(self) -> int:
         return sum(pool.num_cached for pool in self.pools)
 
+    def uses(self) -> list[int]:
+        """References per block, group after group."""
+        return [count for pool in self.pools for count in pool.uses()]
+
+    def findable(self) -> list[bool]:
+        """Whether a prefix lookup can find each block, group after group."""
+        return [found for pool in self.pools for found in pool.findable()]
+
+    def table(self, entry: CacheEntry) -> list[int]:
+        """The sequence's blocks, numbered as `uses` numbers them."""
+        table, first = [], 0
+        for pool, blocks in zip(self.pools, entry.blocks, strict=True):
+            table += [first + block for block in blocks]
+            first += pool.num_blocks
+        return table
+
     def new_entry(self, root: bytes, *, reads_prefix: bool) -> CacheEntry:
         size = len(self.groups)
         return CacheEntry(

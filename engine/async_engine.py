@@ -15,7 +15,8 @@ import msgspec
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InternalError, InvalidRequest
 from engine.logs import event_log
-from engine.messages import Delta, EventKind, Finish, QueueBody
+from engine.lora.request import LoRARequest
+from engine.messages import AdapterSource, AdapterState, Delta, EventKind, Finish, QueueBody
 from engine.offline_options import config_from
 from engine.output_builder import OutputBuilder
 from engine.outputs import RequestOutput
@@ -25,6 +26,7 @@ from engine.sampling_params import SamplingParams
 
 log = event_log(__name__)
 
+LORA_POLL_S = 0.01
 _Inbox = asyncio.Queue[Delta | None]  # None: the step loop is gone
 
 
@@ -54,6 +56,7 @@ class AsyncLLMEngine:
         sampling_params: SamplingParams | None = None,
         request_id: str | None = None,
         *,
+        lora_request: LoRARequest | None = None,
         priority: int = 0,
     ) -> AsyncIterator[RequestOutput]:
         """Yield the growing output (the same object) after each step; the last one is finished.
@@ -64,6 +67,9 @@ class AsyncLLMEngine:
         rid = uuid4().hex if request_id is None else request_id
         params = sampling_params or self._defaults
         found = await asyncio.to_thread(tokenise, prompt, self.core.tokenizer)
+        adapter = None
+        if lora_request is not None:
+            adapter = (await self._announce(lora_request)).digest
         if rid in self._inboxes:
             raise InvalidRequest(f"Request id {rid!r} is in use.", param="request_id")
         output = RequestOutput(rid, found.text, found.token_ids)
@@ -78,6 +84,7 @@ class AsyncLLMEngine:
             prompts=[found.token_ids],
             params=msgspec.structs.replace(params),
             priority=priority,
+            adapter=adapter,
             deadline_ms=0,
         )
         self._post(partial(self.core.submit, body))
@@ -101,6 +108,55 @@ class AsyncLLMEngine:
     def abort_nowait(self, request_id: str) -> None:
         self._post(partial(self.core.cancel, request_id, Finish.CANCELLED))
 
+    async def add_lora(self, lora_request: LoRARequest) -> bool:
+        """Load an adapter now; True when it was new. Raises `InvalidRequest` with the cause."""
+        self.check_health()
+        known = lora_request.lora_int_id in self._loras
+        source = await self._announce(lora_request)
+        while True:
+            beats = {beat.digest: beat for beat in self.core.adapters()}
+            beat = beats.get(source.digest)
+            if beat is not None and beat.state is AdapterState.READY:
+                return not known
+            if beat is not None and beat.state is AdapterState.FAILED:
+                del self._loras[lora_request.lora_int_id]
+                self._drop_unnamed(source.digest)
+                raise InvalidRequest(
+                    f"The adapter {source.name!r} could not be loaded: {beat.cause}",
+                    param="lora_path",
+                )
+            self.check_health()
+            await asyncio.sleep(LORA_POLL_S)
+
+    async def remove_lora(self, lora_int_id: int) -> bool:
+        """Forget an adapter once its requests have ended; False when the number is unknown."""
+        source = self._loras.pop(lora_int_id, None)
+        if source is None:
+            return False
+        self._drop_unnamed(source.digest)
+        return True
+
+    async def list_loras(self) -> set[int]:
+        """The numbers of the adapters that were added or used and not removed."""
+        return set(self._loras)
+
+    async def _announce(self, request: LoRARequest) -> AdapterSource:
+        """Let the core know the adapter. Reads its files once to name their content."""
+        if self.core.config.enable_lora is False:
+            raise InvalidRequest("This engine was made with enable_lora=False.")
+        source = await asyncio.to_thread(request.source)
+        before = self._loras.get(request.lora_int_id)
+        self._loras[request.lora_int_id] = source
+        self._post(partial(self.core.load_adapter, source))
+        if before is not None:
+            self._drop_unnamed(before.digest)
+        return source
+
+    def _drop_unnamed(self, digest: str) -> None:
+        """Unload content that no number names any more; two may name the same."""
+        if digest not in {source.digest for source in self._loras.values()}:
+            self._post(partial(self.core.unload_adapter, digest))
+
     def check_health(self) -> None:
         """Raises `EngineStartError` once the step loop has stopped."""
         if not self._thread.is_alive():
@@ -115,6 +171,7 @@ class AsyncLLMEngine:
     def _open(self, core: EngineCore) -> None:
         self.core = core
         self._inboxes: dict[str, _Inbox] = {}
+        self._loras: dict[int, AdapterSource] = {}  # by the caller's number
         self._loop = None
         self._defaults = sampling_defaults(core.config)
         self._orders: deque[Callable[[], None]] = deque()  # appended here, taken by the thread

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InvalidRequest
+from engine.lora.request import LoRARequest
 from engine.messages import EventKind, Finish, QueueBody
 from engine.offline_options import config_from
 from engine.output_builder import OutputBuilder
@@ -31,6 +32,7 @@ from engine.sampling_params import SamplingParams
 from engine.tokenizer import Tokenizer
 
 Params = SamplingParams | Sequence[SamplingParams] | None
+Loras = LoRARequest | Sequence[LoRARequest | None] | None
 
 
 class LLM:
@@ -67,11 +69,12 @@ class LLM:
         sampling_params: Params = None,
         *,
         use_tqdm: bool = True,
+        lora_request: Loras = None,
         priority: int | Sequence[int] = 0,
     ) -> list[RequestOutput]:
         """Complete prompts (text, ids or dicts); results in order. Raises the first refusal."""
         inputs = [tokenise(prompt, self.core.tokenizer) for prompt in as_list(prompts)]
-        return self._run(inputs, sampling_params, priority, use_tqdm)
+        return self._run(inputs, sampling_params, priority, use_tqdm, lora_request)
 
     def chat(
         self,
@@ -84,6 +87,7 @@ class LLM:
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         chat_template_kwargs: dict[str, Any] | None = None,
+        lora_request: Loras = None,
         priority: int | Sequence[int] = 0,
     ) -> list[RequestOutput]:
         """Answer one conversation or many, through the model's chat template or a given one."""
@@ -101,7 +105,7 @@ class LLM:
             )
             for conversation in many
         ]
-        return self._run(inputs, sampling_params, priority, use_tqdm)
+        return self._run(inputs, sampling_params, priority, use_tqdm, lora_request)
 
     def get_tokenizer(self) -> Tokenizer:
         """Raises `InvalidRequest` when the engine was started without one."""
@@ -164,16 +168,23 @@ class LLM:
         self._closed = False
 
     def _run(
-        self, inputs: list[TokenPrompt], params: Params, priority: int | Sequence[int], bar: bool
+        self,
+        inputs: list[TokenPrompt],
+        params: Params,
+        priority: int | Sequence[int],
+        bar: bool,
+        lora_request: Loras = None,
     ) -> list[RequestOutput]:
         if self._closed:
             raise EngineStartError("This LLM was shut down.", "Make a new one.")
         each = _spread("sampling_params", self._defaults if params is None else params, len(inputs))
         priorities = _spread("priority", priority, len(inputs))
+        adapters = self._adapters(_spread("lora_request", lora_request, len(inputs)))
         builders: dict[str, OutputBuilder] = {}
         try:
-            for prompt, own, rank in zip(inputs, each, priorities, strict=True):
+            for prompt, own, rank, adapter in zip(inputs, each, priorities, adapters, strict=True):
                 body = self._body(prompt, own, rank)
+                body.adapter = adapter
                 output = RequestOutput(body.rid, prompt.text, prompt.token_ids)
                 builders[body.rid] = OutputBuilder(output, own, self.core.tokenizer)
                 self.core.submit(body)
@@ -182,6 +193,15 @@ class LLM:
             self._abandon(builders)
             raise
         return [builder.output for builder in builders.values()]
+
+    def _adapters(self, requests: list[LoRARequest | None]) -> list[str | None]:
+        """Tell the core of every adapter that is named; digests, in order."""
+        if any(requests) and self.core.config.enable_lora is False:
+            raise InvalidRequest("This engine was made with enable_lora=False.")
+        sources = {request: request.source() for request in requests if request is not None}
+        for source in sources.values():
+            self.core.load_adapter(source)
+        return [None if request is None else sources[request].digest for request in requests]
 
     def _body(self, prompt: TokenPrompt, params: SamplingParams, priority: int) -> QueueBody:
         return QueueBody(

@@ -1,0 +1,270 @@
+"""Compiles grammars beside the step loop, in processes that are killed when they take too long.
+
+`find` and `begin` belong to the step loop and never wait. A job runs in a thread that talks to a
+child of its own: when the child has compiled the grammar in time, the thread does so too, else the
+child is killed and the request refused. A child that died of anything else is replaced and the job
+tried once more. Compiled grammars are kept by the digest of their source; the least recently used
+go first.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from engine.errors import InvalidRequest, PagodaError
+from engine.logs import event_log
+from engine.structured.child import Job, Outcome, Vocabulary, write_frame
+from engine.structured.outputs import StructuredOutputs
+from engine.structured.words import Words
+from engine.tokenizer import Tokenizer
+
+WORKERS = 2  # a bomb holds one of them for its whole time
+REGEX_S = 2.0
+GRAMMAR_S = 5.0
+START_S = 120.0  # of a child on a very busy machine
+TRIES = 2
+CACHE_BYTES = 512 * 1024**2
+
+log = event_log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """A compiled grammar: shared by all rows that follow it."""
+
+    handle: Any  # core.CompiledGrammar
+    words: Words
+    size_bytes: int
+    barred: bytes  # characters that no token may hold
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The end of a job."""
+
+    digest: bytes
+    result: Grammar | PagodaError
+
+
+class GrammarCompiler:
+    """Cache, queue and threads. Nothing is started before the first grammar comes."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        vocab_size: int,
+        eos_ids: frozenset[int],
+        cache_bytes: int = CACHE_BYTES,
+        regex_s: float = REGEX_S,
+        grammar_s: float = GRAMMAR_S,
+    ) -> None:
+        self._tokenizer, self._vocab_size, self._eos_ids = tokenizer, vocab_size, eos_ids
+        self._cache_bytes, self._limits = cache_bytes, (regex_s, grammar_s)
+        self._cache: OrderedDict[bytes, Grammar] = OrderedDict()
+        self._held_bytes = 0
+        self._jobs: queue.SimpleQueue[tuple[bytes, StructuredOutputs] | None] = queue.SimpleQueue()
+        self._done: deque[Compiled] = deque()
+        self._news = threading.Event()
+        self._workers: list[_Worker] = []
+        self._open = 0  # jobs begun and not fetched
+        self._lock = threading.Lock()
+        self._compiler: Any = None
+        self._words: Words | None = None
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the children that live now."""
+        return [pid for worker in self._workers if (pid := worker.pid)]
+
+    @property
+    def cached_bytes(self) -> int:
+        return self._held_bytes
+
+    def find(self, digest: bytes) -> Grammar | None:
+        """A grammar that is compiled already."""
+        if (found := self._cache.get(digest)) is not None:
+            self._cache.move_to_end(digest)
+        return found
+
+    def begin(self, digest: bytes, form: StructuredOutputs) -> None:
+        """Have it compiled; `finished` tells. One job per digest at a time is the caller's care."""
+        self._open += 1
+        if self._open > len(self._workers) < WORKERS:
+            self._workers.append(_Worker(self))
+        self._jobs.put((digest, form))
+
+    def finished(self) -> list[Compiled]:
+        """Jobs that ended since the last call; their grammars are in the cache now."""
+        self._news.clear()
+        found = [self._done.popleft() for _ in range(len(self._done))]
+        self._open -= len(found)
+        for done in found:
+            if isinstance(done.result, Grammar):
+                self._keep(done.digest, done.result)
+        return found
+
+    def wait(self, timeout_s: float) -> None:
+        """Until a job ends, or for `timeout_s`."""
+        self._news.wait(timeout_s)
+
+    def close(self) -> None:
+        """Kill the children. Open jobs are never heard of again."""
+        for worker in self._workers:
+            worker.stopping = True
+            self._jobs.put(None)
+        for worker in self._workers:
+            worker.kill()
+
+    def limit_s(self, form: StructuredOutputs) -> float:
+        return self._limits[form.kind != "regex"]
+
+    def words(self) -> Words:
+        """The vocabulary as bytes; made once, in the thread that first needs it."""
+        with self._lock:
+            if self._words is None:
+                self._words = Words(self._tokenizer, self._vocab_size, self._eos_ids)
+            return self._words
+
+    def compile_here(self, form: StructuredOutputs) -> Grammar:
+        """Compile in this process what a child has compiled in time."""
+        from engine.structured.bindings import compiled, compiler_for, tokenizer_info
+
+        words = self.words()
+        with self._lock:
+            if self._compiler is None:
+                info = tokenizer_info(words.tokens, sorted(words.eos_ids))
+                self._compiler = compiler_for(info)
+        handle = compiled(self._compiler, form)
+        return Grammar(handle, words, int(handle.memory_size_bytes()), form.bars)
+
+    def next_job(self) -> tuple[bytes, StructuredOutputs] | None:
+        return self._jobs.get()
+
+    def tell(self, done: Compiled) -> None:
+        self._done.append(done)
+        self._news.set()
+
+    def _keep(self, digest: bytes, grammar: Grammar) -> None:
+        self._cache[digest] = grammar
+        self._held_bytes += grammar.size_bytes
+        while self._held_bytes > self._cache_bytes and self._cache:
+            _, dropped = self._cache.popitem(last=False)
+            self._held_bytes -= dropped.size_bytes
+
+
+class _ChildDied(Exception):
+    """Its pipe closed."""
+
+
+class _TooLate(Exception):
+    """The time of the job is over."""
+
+
+class _Worker:
+    """One thread and its child process."""
+
+    def __init__(self, owner: GrammarCompiler) -> None:
+        self._owner = owner
+        self._child: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+        threading.Thread(target=self._run, name="grammars", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid if self._child is not None else 0
+
+    def kill(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def _run(self) -> None:
+        while not self.stopping and (job := self._owner.next_job()) is not None:
+            digest, form = job
+            try:
+                result: Grammar | PagodaError = self._compile(form)
+            except InvalidRequest as error:
+                result = error
+            except Exception:
+                log.exception("grammar_not_compiled")
+                result = form.refused("could not be compiled")
+            self._owner.tell(Compiled(digest, result))
+
+    def _compile(self, form: StructuredOutputs) -> Grammar:
+        """Raises `InvalidRequest` for what is no grammar or takes too long."""
+        limit_s = self._owner.limit_s(form)
+        for _ in range(TRIES):
+            try:
+                outcome = self._ask(form, limit_s)
+            except _TooLate:
+                self.kill()
+                raise form.refused(
+                    f"takes longer than {limit_s:g} s to compile; make it simpler"
+                ) from None
+            except (_ChildDied, OSError):
+                self.kill()
+                continue
+            if outcome.refusal.startswith("'"):  # a whole message, from a check of ours
+                raise InvalidRequest(outcome.refusal, param=form.field or "structured_outputs")
+            if outcome.refusal:
+                raise form.refused(outcome.refusal)
+            return self._owner.compile_here(form)
+        raise form.refused("cannot be compiled: the compiler ended, perhaps for want of memory")
+
+    def _ask(self, form: StructuredOutputs, limit_s: float) -> Outcome:
+        child = self._child or self._start()
+        assert child.stdin is not None
+        write_frame(child.stdin, Job(form, limit_s))
+        return _answer(child, limit_s)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """A child that has the vocabulary. It ends by itself when our end of its pipe closes."""
+        words = self._owner.words()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "engine.structured.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # the library quotes the caller's text there
+        )
+        self._child = child
+        assert child.stdin is not None
+        write_frame(child.stdin, Vocabulary(words.tokens, sorted(words.eos_ids)))
+        _answer(child, START_S)
+        return child
+
+
+def _answer(child: subprocess.Popen[bytes], limit_s: float) -> Outcome:
+    """Read one frame in time. Raises `_TooLate` or `_ChildDied`."""
+    assert child.stdout is not None
+    deadline = time.monotonic() + limit_s
+    size = int.from_bytes(_take(child.stdout.fileno(), 4, deadline), "little")
+    return msgspec.msgpack.decode(_take(child.stdout.fileno(), size, deadline), type=Outcome)
+
+
+def _take(fd: int, size: int, deadline: float) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([fd], [], [], left)[0]:
+            raise _TooLate
+        if not (part := os.read(fd, min(size, 1 << 20))):
+            raise _ChildDied
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

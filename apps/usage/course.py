@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Course:
         end = now.replace(minute=0, second=0, microsecond=0) + dt.timedelta(hours=1)
         start = end - dt.timedelta(hours=2 * HOURS)
         names = [*FIGURES, *columns("ttft")]
-        found: Iterable[dict[str, Any]] = (
+        found: Any = (
             UsageHour.objects.filter(key_id="", hour__gte=start, hour__lt=end)
             .values("hour", "status")
             .annotate(**{f"sum_{name}": Sum(name) for name in names})

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from apps.usage.histogram import METRICS, columns, quantile
-from apps.usage.models import SUM_FIELDS, UsageHour, UsageRecord
+from apps.usage.models import SUM_FIELDS, UsageDay, UsageHour, UsageRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,14 @@ def usage_grouped(
     else:
         rows = _hours(start, end, key_ids, model)
     return list(rows.values(*by).annotate(**{n: Sum(n) for n in SUM_FIELDS}).order_by(*by))
+
+
+def usage_days(*, key_ids: Iterable[str], start: dt.date) -> dict[tuple[str, dt.date], int]:
+    """Tokens per key and day (UTC) from `start` on, days without use left out. One query."""
+    rows = UsageDay.objects.filter(key_id__in=list(key_ids), day__gte=start)
+    tokens = Sum(F("prompt_tokens") + F("completion_tokens"))
+    sums = rows.values_list("key_id", "day").annotate(tokens=tokens)
+    return {(key_id, day): count for key_id, day, count in sums}
 
 
 def usage_page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from django import template
@@ -63,3 +64,9 @@ def percent(part: int, whole: int) -> int:
 @register.simple_tag
 def percent_used(free: int, whole: int) -> int:
     return percent(whole - free, whole)
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """For a data attribute; the template escapes it."""
+    return json.dumps(value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -104,7 +106,7 @@ def test_read_only_page_offers_no_adding(page: str, staff: Client) -> None:
 
 def test_new_key_is_shown_on_its_page_and_nowhere_else(staff: Client) -> None:
     owner = Owner.objects.create(name="me")
-    data = {"owner": owner.pk, "name": "ci", "scopes": ["inference"], "allowed_models": "[]"}
+    data = {"owner": owner.pk, "name": "ci", "scopes": ["inference"]}
     reply = staff.post(reverse("admin:api_apikey_add"), data)
     key = ApiKey.objects.get(name="ci")
     text = f"pgd_{key.public_id}_"
@@ -118,20 +120,42 @@ def test_new_key_is_shown_on_its_page_and_nowhere_else(staff: Client) -> None:
 
 def test_key_edit_raises_the_epoch(staff: Client) -> None:
     key, _ = key_create(owner=owner_get_or_create(name="me"), name="old")
-    data = {"name": "new", "scopes": ["inference"], "allowed_models": "[]", "rpm": "7"}
+    data = {"name": "new", "scopes": ["inference"], "rpm": "7"}
     staff.post(reverse("admin:api_apikey_change", args=[key.pk]), data)
     changed = ApiKey.objects.get(pk=key.pk)
     assert (changed.name, changed.rpm) == ("new", 7)
     assert changed.epoch > key.epoch
 
 
-@pytest.mark.parametrize("action", ["rotate", "revoke"])
-def test_key_actions_need_a_post_and_end_the_key(action: str, staff: Client) -> None:
+def test_rotation_shows_the_successor_once_and_keeps_the_old_key_for_its_grace(
+    staff: Client,
+) -> None:
     key, _ = key_create(owner=owner_get_or_create(name="me"), name="old")
-    _act(staff, "api_apikey", action, key.pk)
+    url = reverse("admin:api_apikey_rotate", args=[key.pk])
+    assert staff.get(url).status_code == 200
+    page = staff.post(url, {"grace_hours": "24"}).content.decode()
+    key.refresh_from_db()
+    assert key.usable
+    assert key.successor is not None
+    assert f"pgd_{key.successor.public_id}_" in page
+
+
+def test_revoking_needs_a_post_and_ends_the_key(staff: Client) -> None:
+    key, _ = key_create(owner=owner_get_or_create(name="me"), name="old")
+    url = reverse("admin:api_apikey_revoke", args=[key.pk])
+    assert staff.get(url).status_code == 405
+    page = staff.post(url, follow=True).content.decode()
     key.refresh_from_db()
     assert not key.usable
-    assert ApiKey.objects.count() == (2 if action == "rotate" else 1)
+    assert "old is revoked" in page
+
+
+def test_key_can_be_limited_to_models_that_are_served(staff: Client, rows: None) -> None:
+    data = {"owner": Owner.objects.all()[0].pk, "name": "ci", "scopes": ["inference"]}
+    page = staff.post(reverse("admin:api_apikey_add"), data | {"allowed_models": ["nobody"]})
+    assert "Select a valid choice. nobody is not one of the available choices." in _text(page)
+    staff.post(reverse("admin:api_apikey_add"), data | {"allowed_models": ["m1", "m2"]})
+    assert ApiKey.objects.get(name="ci").allowed_models == ["m1", "m2"]
 
 
 def test_model_actions_move_the_desired_state(staff: Client, rows: None) -> None:
@@ -168,6 +192,10 @@ def test_stranger_is_sent_to_the_login(client: Client) -> None:
     reply = client.get(reverse("admin:api_apikey_changelist"))
     assert reply.status_code == 302
     assert reverse("admin:login") in reply.headers["Location"]
+
+
+def _text(page: HttpResponse) -> str:
+    return html.unescape(page.content.decode())
 
 
 def _act(staff: Client, page: str, action: str, pk: int) -> None:

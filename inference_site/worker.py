@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 THREADS = 2
 
@@ -15,7 +16,10 @@ THREADS = 2
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
     from celery.beat import EmbeddedService
+    from celery.platforms import SecurityWarning
 
+    # It warns of root because pickled jobs would be code; ours are JSON.
+    warnings.simplefilter("ignore", SecurityWarning)
     from inference_site.celery import app
 
     worker = app.Worker(

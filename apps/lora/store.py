@@ -107,7 +107,7 @@ def folder_allowed(text: str, *, anywhere: bool = False) -> str:
     candidates += [root / text for root in roots if "/" not in text]
     for candidate in candidates:
         folder = _resolved(candidate)
-        if folder and (anywhere or any(folder.is_relative_to(root) for root in roots)):
+        if folder and (anywhere or any(folder.parent.is_relative_to(root) for root in roots)):
             return str(folder)
     raise InvalidRequest(
         "This path is no folder below the adapter roots of the server. Put the adapter into "

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from engine.errors import EngineStartError
+from engine.pooling.params import TASKS
 from engine.settings import SettingError, parse, setting
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -29,6 +30,10 @@ class EngineConfig:
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     load_format: str = setting(
         "auto", "auto reads safetensors; dummy makes random weights", choices=("auto", "dummy")
+    )
+    task: str = setting("auto", "what the model is for; auto: what its files say", choices=TASKS)
+    override_pooler_config: str | None = setting(
+        None, 'JSON object of "pooling_type" and "normalize" that wins over the model\'s files'
     )
     max_model_len: int | None = setting(None, "longest prompt + output in tokens", low=16)
     max_num_seqs: int = setting(256, "sequences computed together", low=1, high=4096)

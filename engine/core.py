@@ -33,6 +33,7 @@ from engine.messages import (
     TokenLogprob,
 )
 from engine.output_stage import accept_token, gather_prompt_logprobs
+from engine.pooling.params import PoolingTask
 from engine.request import Request, Sequence, Status
 from engine.scheduler.plan import PendingStep, Runner, StepPlan, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
@@ -121,6 +122,7 @@ class EngineCore:
     ) -> None:
         self.counters = EngineCounters()
         self.figures = StepFigures()
+        pooling_tasks: frozenset[PoolingTask] = frozenset(),
         self.runner = runner
         self.tokenizer = tokenizer
         self.config = config
@@ -137,6 +139,7 @@ class EngineCore:
         )
         self._scheduler = Scheduler(limits, self._cache, self.counters, adapters)
         self._intake = Intake(
+            whole_prompts=bool(pooling_tasks),
             cache=self._cache,
             tokenizer=tokenizer,
             # a tokenizer may name an id that the model cannot say
@@ -149,6 +152,18 @@ class EngineCore:
         )
         self._depth = 1 if runner.overlap else 0
         self._requests: dict[str, Request] = {}
+            pooling_tasks=pooling_tasks,
+        )
+        eos_ids = self._intake.eos_ids
+        self.grammars = GrammarGate(
+            GrammarCompiler(
+                tokenizer,
+                vocab_size=runner.vocab_size,
+                eos_ids=eos_ids,
+                cache_bytes=config.grammar_cache_bytes,
+            )
+            if tokenizer is not None and eos_ids
+            else None
         self._in_flight: deque[tuple[Batch, PendingStep]] = deque()
         self._touched: list[Request] = []  # have choices for this step's deltas
         self._out: list[Delta] = []
@@ -352,7 +367,7 @@ class EngineCore:
                     scores = logprobs.get(rows[i]) if logprobs else None
                     self._token(sequence, tokens[i], scores, now_s)
                 elif sequence.max_len == sequence.prompt_len == sequence.computed:
-                    self._choice(sequence, ChoiceDelta(sequence.index, [], finish=Finish.LENGTH))
+                    self._choice(sequence, _without_tokens(sequence, result.vectors.get(rows[i])))
             except Exception:  # text of a foreign tokenizer, for one: it costs this request only
                 log.exception("row_failed", rid=sequence.request.rid)
                 self._fail(sequence.request, _internal(sequence.request.rid))
@@ -472,3 +487,9 @@ class EngineCore:
 
 def _internal(rid: str) -> InternalError:
     return InternalError(f"The engine failed on request {rid}. It has been logged.")
+def _without_tokens(sequence: Sequence, vector: bytes | None) -> ChoiceDelta:
+    """The end of a choice that is over with its prompt: scored, or pooled to a vector."""
+    finish = Finish.LENGTH if vector is None else Finish.STOP
+    return ChoiceDelta(sequence.index, [], finish=finish, vector=vector)
+
+

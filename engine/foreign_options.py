@@ -75,7 +75,6 @@ FOREIGN: Mapping[str, Foreign] = {
     "limit_mm_per_prompt": Foreign(f"images and audio: {_LATER}", (None, {})),
     "mm_processor_kwargs": Foreign(f"images and audio: {_LATER}", (None, {})),
     "allowed_local_media_path": Foreign(f"images and audio: {_LATER}", (None, "")),
-    "override_pooler_config": Foreign(f"pooling models: {_LATER}", (None,)),
     "logits_processors": Foreign("nothing that is given may name Python code", (None,)),
     "logits_processor_pattern": Foreign("nothing that is given may name Python code", (None,)),
     "model_loader_extra_config": Foreign("the loader has no options", (None, {})),
@@ -86,6 +85,7 @@ FOREIGN: Mapping[str, Foreign] = {
 SAME_VALUES: Mapping[str, Mapping[str, str]] = {
     "dtype": {"half": "float16", "float": "float32"},
     "load_format": {"safetensors": "auto"},
+    "task": {"embedding": "embed"},
     "generation_config": {"vllm": "none"},
 }
 

@@ -13,6 +13,7 @@ from engine.cache.manager import CacheManager
 from engine.detokenizer import IncrementalDetokenizer
 from engine.errors import ContextTooLong, InvalidRequest, ModelNotFound
 from engine.messages import WIRE_VERSION, QueueBody
+from engine.pooling.params import PoolingTask, names_of
 from engine.request import Family, Request, Sequence
 from engine.sampling_params import SamplingCaps, SamplingParams
 from engine.stop_strings import StopMatcher
@@ -41,6 +42,7 @@ class Intake:
         root = root_digest(adapter=body.adapter, salt=body.salt)
         for prompt_idx, prompt in enumerate(body.prompts):
             family = Family(prompt_idx)
+    pooling_tasks: frozenset[PoolingTask] = frozenset()  # none: the model generates
             # without a seed, equal prompts of one request are draws of their own
             base = self.seeds.getrandbits(63) if body.params.seed is None else body.params.seed
             max_len = self._max_len(prompt, body.params)
@@ -82,7 +84,8 @@ class Intake:
             raise ModelNotFound("This engine runs without adapters (enable_lora).", param="model")
         if not body.prompts:
             raise InvalidRequest("There is no prompt: send at least one.", param="prompt")
-        body.params.check(HARD_CAPS, vocab_size=self.vocab_size)
+        if body.pooling is None:
+            body.params.check(HARD_CAPS, vocab_size=self.vocab_size)
         for prompt in body.prompts:
             if not prompt:
                 raise InvalidRequest("A prompt is empty: send at least one token.", param="prompt")
@@ -108,6 +111,30 @@ class Intake:
                 f"The prompt has {len(prompt)} tokens and {_words(params)} asked for; the "
                 f"model's context is {self.max_model_len} tokens. Shorten the prompt or lower "
                 "max_tokens.",
+    def _check_task(self, body: QueueBody) -> None:
+        """Vectors come from models for them, tokens from those that generate."""
+        pooling = body.pooling
+        if pooling is None:
+            if self.pooling_tasks:
+                raise InvalidRequest(
+                    f"This model does not generate text; it is for {names_of(self.pooling_tasks)}.",
+                    param="model",
+                )
+            return
+        if pooling.task not in self.pooling_tasks:
+            possible = names_of(self.pooling_tasks) if self.pooling_tasks else "generating text"
+            raise InvalidRequest(
+                f"This model cannot {pooling.task}; it is for {possible}.", param="model"
+            )
+        if body.params.n != 1 or body.params.max_tokens != 0:
+            raise InvalidRequest("A pooling request has n = 1 and max_tokens = 0.")
+        pairs = pooling.second_at
+        if pairs and (
+            len(pairs) != len(body.prompts)
+            or any(not 0 <= at < len(p) for at, p in zip(pairs, body.prompts, strict=True))
+        ):
+            raise InvalidRequest("'second_at' must name a place inside each prompt.")
+
                 param="prompt",
             )
         if len(prompt) + wanted > limit or len(prompt) > self.cache.capacity_tokens:

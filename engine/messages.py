@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from engine.pooling.params import PoolingParams
 from engine.sampling_params import SamplingParams
 
 from engine.step_figures import StepFigures
@@ -50,6 +51,7 @@ class QueueBody(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: str  # name of the served base model = name of its queue
     prompts: list[list[int]]
     params: SamplingParams
+    pooling: PoolingParams | None = None  # vectors instead of tokens; then `params` says n = 1
     adapter: str | None = None  # content digest of the adapter version
     priority: int = 0
     salt: bytes = b""  # HMAC over the tenant; part of every prefix-cache hash
@@ -79,12 +81,7 @@ class ChoiceDelta(msgspec.Struct, array_like=True):
     finish: Finish | None = None
     stop_reason: str | int | None = None  # the stop string or stop token id that matched
     keep_chars: int | None = None  # total characters of this choice's text to show (stop strings)
-
-
-class Counts(msgspec.Struct, array_like=True, frozen=True):
-    vector: bytes | None = (
-        None  # of pooling: float32, little-endian, one row per token task's token
-    )
+    vector: bytes | None = None  # of pooling: float32, little-endian; per-token tasks: rows
 
     def extend(self, more: ChoiceDelta) -> None:
         """Take the next tokens of the same choice in."""

@@ -98,7 +98,9 @@ def add_norm(x_TE: Tensor | None, residual_TE: Tensor, weight_E: Tensor, eps: fl
 def add_layer_norm(
     x_TE: Tensor | None, residual_TE: Tensor, weight_E: Tensor, bias_E: Tensor | None, eps: float
 ) -> Tensor:
-    """Launcher: Triton on a GPU, else the reference."""
+    """Launcher: Triton on a GPU, compiled C on a CPU that has a compiler, else the reference."""
     if on_gpu(residual_TE):
         return add_norm_gpu(x_TE, residual_TE, weight_E, eps, bias_E, layer_norm=True)
+    if residual_TE.dtype == torch.float32 and (lib := library()) is not None:
+        return lib.add_layer_norm(x_TE, residual_TE, weight_E, bias_E, eps)
     return add_layer_norm_ref(x_TE, residual_TE, weight_E, bias_E, eps)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -71,7 +72,20 @@ def silu_mul(gate_up_TF: Tensor) -> Tensor:
 
 
 def gelu_mul(gate_up_TF: Tensor, tanh: bool) -> Tensor:
-    """Launcher: Triton on a GPU, else the reference."""
+    """Launcher: Triton on a GPU, compiled C on a CPU that has a compiler, else the reference."""
     if on_gpu(gate_up_TF):
         return gated_activation_gpu(gate_up_TF, "gelu_tanh" if tanh else "gelu")
+    if not tanh and gate_up_TF.dtype == torch.float32 and (lib := library()) is not None:
+        return lib.gelu(gate_up_TF, gated=True)
     return gelu_mul_ref(gate_up_TF, tanh)
+
+
+def gelu_ref(x_TF: Tensor) -> Tensor:
+    return F.gelu(x_TF)
+
+
+def gelu(x_TF: Tensor) -> Tensor:
+    """gelu(x) alone. Launcher: compiled C on a CPU that has a compiler, else the reference."""
+    if x_TF.device.type == "cpu" and x_TF.dtype == torch.float32 and (lib := library()) is not None:
+        return lib.gelu(x_TF, gated=False)
+    return gelu_ref(x_TF)

@@ -6,7 +6,7 @@ Nothing is read into memory before names and shapes are known to be right.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,15 @@ _WIDTHS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 
 
 class Checkpoint:
-    """The tensors of a folder by name. Opening reads headers only; `read` streams one tensor."""
+    """The tensors of a folder by name. Opening reads headers only; `read` streams one tensor.
 
-    def __init__(self, folder: Path) -> None:
+    `rename` turns a name in the files into the one that callers use.
+    """
+
+    def __init__(self, folder: Path, rename: Callable[[str], str] = str) -> None:
         self._files: dict[str, Any] = {}
-        self._place: dict[str, str] = {}
+        self._place: dict[str, tuple[str, str]] = {}  # name → file, name in the file
+        self._rename = rename
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.bytes: dict[str, int] = {}
         for name in _file_names(folder):
@@ -35,8 +39,10 @@ class Checkpoint:
     def _open(self, path: Path) -> None:
         try:
             file: Any = safe_open(str(path), framework="pt")
-            for name in file.keys():  # noqa: SIM118 — not a mapping
-                part = file.get_slice(name)
+            for stored in file.keys():  # noqa: SIM118 — not a mapping
+                if stored.endswith("position_ids"):  # 0, 1, 2, …: a buffer of older encoders
+                    continue
+                part, name = file.get_slice(stored), self._rename(stored)
                 self.shapes[name] = tuple(part.get_shape())
                 if part.get_dtype() not in _WIDTHS:
                     raise EngineStartError(
@@ -47,7 +53,7 @@ class Checkpoint:
                 for length in part.get_shape():
                     size *= length
                 self.bytes[name] = size
-                self._place[name] = str(path)
+                self._place[name] = str(path), stored
         except FileNotFoundError:
             raise EngineStartError(f"{path} is missing.", _AGAIN) from None
         except (SafetensorError, OSError) as error:
@@ -76,10 +82,11 @@ class Checkpoint:
 
     def read(self, name: str) -> Tensor:
         """One tensor, copied out of the file."""
+        path, stored = self._place[name]
         try:
-            tensor: Tensor = self._files[self._place[name]].get_tensor(name)
+            tensor: Tensor = self._files[path].get_tensor(stored)
         except SafetensorError as error:
-            raise EngineStartError(f"{self._place[name]} is corrupt: {error}.", _AGAIN) from None
+            raise EngineStartError(f"{path} is corrupt: {error}.", _AGAIN) from None
         if tensor.dtype == torch.float64:
             tensor = tensor.float()
         return tensor

@@ -91,10 +91,17 @@ class WeightLoader:
     """Builds `ModelWeights` from a source, one layer at a time."""
 
     def __init__(
-        self, spec: ModelSpec, source: Source, dtype: torch.dtype, on_bytes: OnBytes | None = None
+        self,
+        spec: ModelSpec,
+        source: Source,
+        dtype: torch.dtype,
+        on_bytes: OnBytes | None = None,
+        *,
+        generates: bool = True,
     ) -> None:
         self._spec, self._source, self._dtype = spec, source, dtype
         self._on_bytes, self._done = on_bytes, 0
+        self._generates = generates
         self._total = sum(map(math.prod, tensor_shapes(spec).values())) * dtype.itemsize
 
     def load(self) -> ModelWeights:
@@ -102,6 +109,8 @@ class WeightLoader:
         layers = [self._layer(f"model.layers.{i}.") for i in range(self._spec.num_layers)]
         norm = self._read(_NORM).float()
         head = embed if self._spec.tied else self._read(_HEAD)
+        if not self._generates:  # nothing is projected to the vocabulary: one row stands in
+            head = head[:1]
         return ModelWeights(embed=embed, layers=layers, norm=norm, lm_head=pack(head, None))
 
     def _layer(self, prefix: str) -> LayerWeights:

@@ -20,10 +20,12 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def read_spec(folder: Path, overrides: str | None = None) -> ModelSpec:
-    """Parse `folder/config.json` with a JSON object of `overrides` on top.
+    """The spec of a folder. Raises `EngineStartError` with cause and fix."""
+    return parse_spec(read_config(folder, overrides))
 
-    Raises `EngineStartError` with cause and fix.
-    """
+
+def read_config(folder: Path, overrides: str | None = None) -> dict[str, Any]:
+    """`folder/config.json` with a JSON object of `overrides` on top. Raises `EngineStartError`."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +39,7 @@ def read_spec(folder: Path, overrides: str | None = None) -> ModelSpec:
         ) from None
     if not isinstance(config, dict):
         raise EngineStartError(f"{path} is not a JSON object.", "Download the checkpoint again.")
-    return parse_spec(config | _overrides(overrides))
+    return config | _overrides(overrides)
 
 
 def _overrides(text: str | None) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _llama(config: Config) -> dict[str, Any]:
 
 def _mistral(config: Config) -> dict[str, Any]:
     window = _window(config)
-    return {"windows": (window,) * _whole(config, "num_hidden_layers") if window else ()}
+    return {"windows": (window,) * whole(config, "num_hidden_layers") if window else ()}
 
 
 def _qwen2(config: Config) -> dict[str, Any]:
@@ -134,7 +136,7 @@ _FAMILIES = {
 
 def _window(config: Config) -> int:
     """Width of the sliding window, 0 for none: null says none, silence says 4096."""
-    return _whole_or(config, "sliding_window", absent=4096, null=0)
+    return whole_or(config, "sliding_window", absent=4096, null=0)
 
 
 def _qwen_windows(config: Config) -> tuple[int, ...]:
@@ -142,10 +144,10 @@ def _qwen_windows(config: Config) -> tuple[int, ...]:
     window = _window(config) if config.get("use_sliding_window", False) else 0
     if not window:
         return ()
-    num_layers = _whole(config, "num_hidden_layers")
+    num_layers = whole(config, "num_hidden_layers")
     kinds = config.get("layer_types")
     if kinds is None:
-        first = _whole_or(config, "max_window_layers", absent=28, null=0)
+        first = whole_or(config, "max_window_layers", absent=28, null=0)
         return tuple(window if i >= first else 0 for i in range(num_layers))
     names = list(map(str, kinds)) if isinstance(kinds, list) else [str(kinds)]
     if len(names) != num_layers or set(names) - {"full_attention", "sliding_attention"}:
@@ -157,8 +159,8 @@ def _qwen_windows(config: Config) -> tuple[int, ...]:
 
 
 def _common(config: Config, name: str, family: _Family) -> ModelSpec:
-    hidden, heads = _whole(config, "hidden_size"), _whole(config, "num_attention_heads")
-    kv_heads = _whole_or(config, "num_key_value_heads", absent=family.kv_heads or heads, null=heads)
+    hidden, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
+    kv_heads = whole_or(config, "num_key_value_heads", absent=family.kv_heads or heads, null=heads)
     head_dim = _head_dim(config, family, hidden, heads)
     activation = str(config.get("hidden_act", "silu"))
     if activation not in ("silu", "swish"):
@@ -168,24 +170,24 @@ def _common(config: Config, name: str, family: _Family) -> ModelSpec:
             f"{heads} attention heads cannot share {kv_heads} key/value heads.",
             "num_attention_heads must be a multiple of num_key_value_heads.",
         )
-    trained_len = _whole_or(
+    trained_len = whole_or(
         config, "max_position_embeddings", absent=family.max_len, null=family.max_len
     )
     rope, max_len = read_rope(config, head_dim, trained_len)
     return ModelSpec(
         architecture=name,
-        num_layers=_whole(config, "num_hidden_layers"),
+        num_layers=whole(config, "num_hidden_layers"),
         hidden=hidden,
-        ffn=_whole(config, "intermediate_size"),
+        ffn=whole(config, "intermediate_size"),
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
-        vocab_size=_whole(config, "vocab_size"),
+        vocab_size=whole(config, "vocab_size"),
         max_len=max_len,
         norm_eps=number(config, "rms_norm_eps", 1e-6),
         rope=rope,
         tied=bool(config.get("tie_word_embeddings", False)),
-        dtype=_dtype(config),
+        dtype=dtype_of(config),
         eos_ids=id_set(config.get("eos_token_id", family.eos_id), "eos_token_id"),
         **family.own(config),
     )
@@ -198,7 +200,7 @@ def _head_dim(config: Config, family: _Family, hidden: int, heads: int) -> int:
             "Add head_dim to config.json.",
         )
     usual = family.head_dim or hidden // heads
-    head_dim = _whole_or(config, "head_dim", absent=usual, null=usual)
+    head_dim = whole_or(config, "head_dim", absent=usual, null=usual)
     if head_dim % 2:
         raise EngineStartError(
             f"A head of {head_dim} dimensions cannot be rotated.", "head_dim must be even."
@@ -206,7 +208,7 @@ def _head_dim(config: Config, family: _Family, hidden: int, heads: int) -> int:
     return head_dim
 
 
-def _whole(config: Config, key: str) -> int:
+def whole(config: Config, key: str) -> int:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise EngineStartError(
@@ -215,14 +217,14 @@ def _whole(config: Config, key: str) -> int:
     return value
 
 
-def _whole_or(config: Config, key: str, *, absent: int, null: int) -> int:
+def whole_or(config: Config, key: str, *, absent: int, null: int) -> int:
     """A field that may be left out or null; zero is taken as null."""
     if key not in config:
         return absent
-    return null if config[key] in (None, 0) else _whole(config, key)
+    return null if config[key] in (None, 0) else whole(config, key)
 
 
-def _dtype(config: Config) -> str:
+def dtype_of(config: Config) -> str:
     text = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     text = text.removeprefix("torch.")
     if text not in _DTYPES:

@@ -20,6 +20,7 @@ from engine.machine import MachineSettings
 from engine.models.decoder import Decoder, make_cache
 from engine.models.loader import DummySource, Source, WeightLoader, open_checkpoint, weight_bytes
 from engine.models.registry import read_eos_ids, read_spec
+from engine.pooling.build import build_pooling_core, card_of
 from engine.runner.memory import CPU_BATCHED_TOKENS, MemoryPlan, free_memory, plan_memory
 from engine.runner.runner import ModelRunner
 from engine.sampling_defaults import override_values
@@ -36,8 +37,11 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
     _check_device(config)
     config = _with_folders(config)
     folder = Path(config.model)
-    spec = read_spec(folder, config.hf_overrides)
     override_values(config.override_generation_config)  # a web process trusts what an engine took
+    if (card := card_of(config)) is not None:
+        _prepare_cpu(config)
+        return build_pooling_core(config, card, load_tokenizer(config), report)
+    spec = read_spec(folder, config.hf_overrides)
     tokenizer = load_tokenizer(config)
     _prepare_cpu(config)
     dtype = _DTYPES[spec.dtype if config.dtype == "auto" else config.dtype]

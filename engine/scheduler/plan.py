@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.errors import PagodaError
 from engine.messages import TokenLogprob
+from engine.pooling.params import PoolingParams
 from engine.sampling_params import SamplingParams
 
 
@@ -35,6 +36,9 @@ class RowStart:
 
 
 @dataclass(frozen=True, slots=True)
+    grammar: Grammar | None = None  # that the row's output follows
+    pooling: PoolingParams | None = None
+    second_at: int = 0  # pooling: where the second text of a pair begins
 class SlotChange:
     """An adapter enters a slot, from host memory, before the step computes. None: cleared."""
 
@@ -78,6 +82,7 @@ class StepResult:
 
 
 class PendingStep(Protocol):
+    vectors: dict[int, bytes] = field(default_factory=dict)  # by row, see `ChoiceDelta.vector`
     """A step that may still be running on the device."""
 
     def wait(self) -> StepResult: ...

@@ -35,6 +35,7 @@ class SchedulerLimits:
     max_num_seqs: int
     max_num_batched_tokens: int
     long_prefill_token_threshold: int = 0  # 0: no cap on one prompt's chunk
+    whole_prompts: bool = False  # a prompt is one chunk, over the budget only when it is alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ class Scheduler:
         if self.adapters is not None:
             self.adapters.begin_pass()
         while draft.budget and self.rows.num_free and (sequence := self._best(draft)):
-            if not self._seat(draft, sequence):
+            too_long = self.limits.whole_prompts and len(sequence.tokens) > draft.budget
+            if (too_long and draft.chunks) or not self._seat(draft, sequence):
                 return
             self._take_chunk(draft, sequence)
 
@@ -220,8 +222,10 @@ class Scheduler:
         cap = self.limits.long_prefill_token_threshold
         if cap and (len(self._prefilling) > 1 or self.num_waiting):
             size = min(size, cap)
+        if self.limits.whole_prompts:
+            size = left
         draft.chunks.append((sequence, size))
-        draft.budget -= size
+        draft.budget = max(0, draft.budget - size)
         sequence.num_chunks += 1
         if sequence.num_chunks == LONG_PROMPT_CHUNKS and sequence.num_output == 0:
             self.counters.chunked_prompts += 1
@@ -282,6 +286,8 @@ class Scheduler:
         )
 
     def _row_start(self, sequence: Sequence) -> RowStart:
+        pooling = sequence.request.body.pooling
+        pairs = pooling.second_at if pooling is not None else []
         return RowStart(
             row=sequence.row,
             request_id=sequence.request.rid,
@@ -293,6 +299,9 @@ class Scheduler:
             seed=sequence.seed,
             stop_ids=tuple(sorted(sequence.stop_ids)),
             adapter=sequence.request.body.adapter,
+            grammar=sequence.request.grammar,
+            pooling=pooling,
+            second_at=pairs[sequence.family.prompt_idx] if pairs else 0,
         )
 
     def _count_prompt(self, leader: Sequence) -> None:

@@ -34,6 +34,9 @@ _SIGNATURES = {
     "pagoda_silu_mul": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_rope_cache": [c_void_p] * 8 + [c_int64] * 5 + [c_float, c_int64],
     "pagoda_attention": [c_void_p] * 7 + [c_int64] * 8 + [c_float, c_int64],
+    "pagoda_packed_attention": [c_void_p] * 5 + [c_int64] * 6 + [c_float],
+    "pagoda_add_layer_norm": [c_void_p] * 5 + [c_int64] * 2 + [c_float],
+    "pagoda_gelu": [c_void_p] * 2 + [c_int64] * 3,
     "pagoda_lora": [c_void_p] * 6 + [c_int64] * 5,
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
@@ -172,6 +175,57 @@ class CpuLibrary:
             keys.dtype == torch.bfloat16,
         )
         return out
+
+    def packed_attention(
+        self, qkv_TE: Tensor, q_start: Tensor, num_heads: int, window: int, scale: float
+    ) -> Tensor:
+        """q, k and v side by side in `qkv_TE`; see packed_attention.py."""
+        tokens, width = qkv_TE.shape[0], qkv_TE.shape[1] // 3
+        out = torch.empty(tokens, width)
+        first = qkv_TE.data_ptr()
+        self._long.pagoda_packed_attention(
+            first,
+            first + 4 * width,
+            first + 8 * width,
+            out.data_ptr(),
+            q_start.data_ptr(),
+            q_start.shape[0] - 1,
+            num_heads,
+            width // num_heads,
+            qkv_TE.stride(0),
+            window,
+            int(q_start.diff().max()),
+            scale,
+        )
+        return out
+
+    def add_layer_norm(
+        self,
+        x_TE: Tensor | None,
+        residual_TE: Tensor,
+        weight_E: Tensor,
+        bias_E: Tensor | None,
+        eps: float,
+    ) -> Tensor:
+        out_TE = torch.empty_like(residual_TE)
+        rows, width = residual_TE.shape
+        self._short.pagoda_add_layer_norm(
+            _pointer(x_TE),
+            residual_TE.data_ptr(),
+            weight_E.data_ptr(),
+            _pointer(bias_E),
+            out_TE.data_ptr(),
+            rows,
+            width,
+            eps,
+        )
+        return out_TE
+
+    def gelu(self, x_TF: Tensor, *, gated: bool) -> Tensor:
+        rows, width = x_TF.shape[0], x_TF.shape[1] // (2 if gated else 1)
+        out_TF = torch.empty(rows, width)
+        self._short.pagoda_gelu(x_TF.data_ptr(), out_TF.data_ptr(), rows, width, gated)
+        return out_TF
 
     def lora_delta(self, y_TN: Tensor, x_TK: Tensor, table: LoraTable, tiles: LoraTiles) -> None:
         num_out = y_TN.shape[1]

@@ -25,6 +25,8 @@ APPS_MAY_USE = {  # the engine's torch-free face
     "engine.logs",
     "engine.machine",
     "engine.models.registry",
+    "engine.pooling.card",
+    "engine.pooling.params",
     "engine.runner.memory",
     "engine.scripts",
     "engine.step_figures",

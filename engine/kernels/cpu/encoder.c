@@ -1,0 +1,231 @@
+/* What encoders add: attention without a cache, layer norm, GELU (packed_attention.py,
+ * add_norm.py, gated_activation.py). Sums of one token's row run in a fixed order, whatever its batch. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "threads.h"
+#include "vector.h"
+
+#define ROWS 8 /* query rows of one tile */
+
+typedef struct {
+    const float *q, *k, *v;
+    float *out;
+    const int32_t *start;
+    int64_t heads, dim, stride, window, longest;
+    float scale;
+} Packed;
+
+typedef struct {
+    const float *q[ROWS];
+    int64_t row[ROWS];
+} Tile;
+
+INLINE int64_t vectors_of(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+/* scores[r][b .. b + 16 wide] = scale · q[r] · K[:, b]; `keys` is [D, length]. */
+INLINE void scores_part(const Packed *a, const Tile *t, const float *keys, int64_t length,
+                        int64_t b, int wide, float *scores) {
+    vec acc[ROWS][2];
+    for (int r = 0; r < ROWS; r++)
+        for (int w = 0; w < wide; w++) acc[r][w] = (vec){0};
+    for (int64_t d = 0; d < a->dim; d++) {
+        vec key[2];
+        for (int w = 0; w < wide; w++) key[w] = load(keys + d * length + b + w * LANES);
+        for (int r = 0; r < ROWS; r++)
+            for (int w = 0; w < wide; w++) acc[r][w] += t->q[r][d] * key[w];
+    }
+    for (int r = 0; r < ROWS; r++)
+        for (int w = 0; w < wide; w++)
+            store(scores + r * length + b + w * LANES, acc[r][w] * a->scale);
+}
+
+/* out[r][d .. d + 16 wide] = sum over keys of weight · V[key], divided by the row's total. */
+INLINE void mix_part(const Packed *a, const float *v, int64_t from, int64_t to, int64_t length,
+                     int64_t d, int wide, const float *weights, const float *totals, int rows,
+                     float *out) {
+    vec acc[ROWS][2];
+    for (int r = 0; r < ROWS; r++)
+        for (int w = 0; w < wide; w++) acc[r][w] = (vec){0};
+    for (int64_t key = from; key < to; key++) {
+        vec value[2];
+        for (int w = 0; w < wide; w++) value[w] = load(v + key * a->stride + d + w * LANES);
+        for (int r = 0; r < ROWS; r++)
+            for (int w = 0; w < wide; w++) acc[r][w] += weights[r * length + key] * value[w];
+    }
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++)
+            store(out + r * a->heads * a->dim + d + w * LANES, acc[r][w] / totals[r]);
+}
+
+/* Turns scores of keys from … to into weights and returns their sum. Keys outside the row's window
+ * weigh nothing. */
+INLINE float soften(const Packed *a, int64_t row, int64_t from, int64_t to, float *scores) {
+    if (a->window) {
+        for (int64_t b = from; b < to; b++)
+            if (b < row - a->window || b > row + a->window) scores[b] = -INFINITY;
+    }
+    for (int64_t b = to; b < vectors_of(to); b++) scores[b] = -INFINITY;
+    vec high = load(scores + from);
+    for (int64_t b = from + LANES; b < to; b += LANES) high = higher(high, load(scores + b));
+    float peak = largest(high);
+    vec total = {0};
+    for (int64_t b = from; b < to; b += LANES) {
+        vec s = load(scores + b);
+        vec w = pick(s == -INFINITY, (vec){0}, vexp(s - peak));
+        total += w;
+        store(scores + b, w);
+    }
+    return sum(total);
+}
+
+static void attend_head(const Packed *a, int64_t s, int64_t head, float *keys, float *scores) {
+    const int64_t start = a->start[s], tokens = a->start[s + 1] - start, dim = a->dim;
+    const int64_t length = vectors_of(tokens), first = start * a->stride + head * dim;
+    for (int64_t b = 0; b < length; b++)
+        for (int64_t d = 0; d < dim; d++)
+            keys[d * length + b] = b < tokens ? a->k[first + b * a->stride + d] : 0.0f;
+    for (int64_t row = 0; row < tokens; row += ROWS) {
+        const int rows = tokens - row < ROWS ? (int)(tokens - row) : ROWS;
+        Tile t;
+        for (int r = 0; r < ROWS; r++) { /* a short tile repeats its last row */
+            t.row[r] = row + (r < rows ? r : rows - 1);
+            t.q[r] = a->q + first + t.row[r] * a->stride;
+        }
+        int64_t from = 0, to = tokens;
+        if (a->window) {
+            if (row > a->window) from = (row - a->window) / LANES * LANES;
+            if (row + rows + a->window < tokens) to = row + rows + a->window;
+        }
+        int64_t b = from;
+        for (; b + LANES < to; b += 2 * LANES) {
+            if (b + 2 * LANES <= length) scores_part(a, &t, keys, length, b, 2, scores);
+            else break;
+        }
+        for (; b < to; b += LANES) scores_part(a, &t, keys, length, b, 1, scores);
+        float totals[ROWS];
+        for (int r = 0; r < ROWS; r++)
+            totals[r] = soften(a, t.row[r], from, to, scores + r * length);
+        float *out = a->out + ((start + row) * a->heads + head) * dim;
+        const float *v = a->v + first;
+        int64_t d = 0;
+        for (; d + 2 * LANES <= dim; d += 2 * LANES)
+            mix_part(a, v, from, to, length, d, 2, scores, totals, rows, out);
+        if (d < dim) mix_part(a, v, from, to, length, d, 1, scores, totals, rows, out);
+    }
+}
+
+static void attend_range(void *arg, int64_t from, int64_t to) {
+    const Packed *a = arg;
+    const int64_t length = vectors_of(a->longest);
+    float *keys = malloc(sizeof(float) * length * (a->dim + ROWS));
+    if (!keys) abort();
+    for (int64_t i = from; i < to; i++)
+        attend_head(a, i / a->heads, i % a->heads, keys, keys + length * a->dim);
+    free(keys);
+}
+
+/* q, k and v are rows of one matrix, `stride` floats apart. */
+EXPORT void pagoda_packed_attention(const float *q, const float *k, const float *v, float *out,
+                                    const int32_t *start, int64_t sequences, int64_t heads,
+                                    int64_t dim, int64_t stride, int64_t window, int64_t longest,
+                                    float scale) {
+    Packed a = {q, k, v, out, start, heads, dim, stride, window, longest, scale};
+    parallel(sequences * heads, attend_range, &a);
+}
+
+typedef struct {
+    const float *x, *weight, *bias;
+    float *residual, *out;
+    int64_t width;
+    float eps;
+} LayerNorm;
+
+static void layer_norm_rows(void *arg, int64_t from, int64_t to) {
+    const LayerNorm *a = arg;
+    const int64_t n = a->width, whole = n / LANES * LANES;
+    for (int64_t t = from; t < to; t++) {
+        float *residual = a->residual + t * n, *out = a->out + t * n;
+        if (a->x)
+            for (int64_t i = 0; i < n; i++) residual[i] += a->x[t * n + i];
+        vec sums = {0}, squares = {0};
+        float total = 0, spread = 0;
+        for (int64_t i = 0; i < whole; i += LANES) sums += load(residual + i);
+        for (int64_t i = whole; i < n; i++) total += residual[i];
+        const float mean = (total + sum(sums)) / (float)n;
+        for (int64_t i = 0; i < whole; i += LANES) {
+            vec off = load(residual + i) - mean;
+            squares += off * off;
+        }
+        for (int64_t i = whole; i < n; i++) spread += (residual[i] - mean) * (residual[i] - mean);
+        const float scale = 1.0f / sqrtf((spread + sum(squares)) / (float)n + a->eps);
+        for (int64_t i = 0; i < n; i++) out[i] = (residual[i] - mean) * scale * a->weight[i];
+        if (a->bias)
+            for (int64_t i = 0; i < n; i++) out[i] += a->bias[i];
+    }
+}
+
+EXPORT void pagoda_add_layer_norm(const float *x, float *residual, const float *weight,
+                                  const float *bias, float *out, int64_t rows, int64_t width,
+                                  float eps) {
+    LayerNorm a = {x, weight, bias, residual, out, width, eps};
+    parallel(rows, layer_norm_rows, &a);
+}
+
+/* erf as x · P(x²) / Q(x²), minimax on |x| < 4 and 1 beyond: error below 3e-7. */
+INLINE vec verf(vec x) {
+    x = pick(x < -4.0f, splat(-4.0f), pick(x > 4.0f, splat(4.0f), x));
+    const vec s = x * x;
+    vec p = splat(-2.72614225801306e-10f), q = splat(-1.45660718464996e-05f);
+    p = p * s + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    q = q * s - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return x * p / q;
+}
+
+INLINE vec vgelu(vec x) { return 0.5f * x * (1.0f + verf(x * 0.70710678f)); }
+
+typedef struct {
+    const float *x;
+    float *out;
+    int64_t width;
+    int gated;
+} Gelu;
+
+static void gelu_rows(void *arg, int64_t from, int64_t to) {
+    const Gelu *a = arg;
+    for (int64_t t = from; t < to; t++) {
+        const float *x = a->x + t * a->width * (a->gated ? 2 : 1);
+        float *out = a->out + t * a->width;
+        for (int64_t i = 0; i < a->width; i += LANES) {
+            float part[LANES], gate[LANES];
+            const int64_t left = a->width - i < LANES ? a->width - i : LANES;
+            vec value, factor = splat(1.0f);
+            if (left == LANES) {
+                value = load(x + i);
+                if (a->gated) factor = load(x + a->width + i);
+                store(out + i, vgelu(value) * factor);
+                continue;
+            }
+            memset(part, 0, sizeof part), memset(gate, 0, sizeof gate);
+            memcpy(part, x + i, sizeof(float) * left);
+            if (a->gated) memcpy(gate, x + a->width + i, sizeof(float) * left);
+            value = vgelu(load(part)) * (a->gated ? load(gate) : factor);
+            store(part, value);
+            memcpy(out + i, part, sizeof(float) * left);
+        }
+    }
+}
+
+/* out = gelu(x), or gelu(first half) · second half of each row. */
+EXPORT void pagoda_gelu(const float *x, float *out, int64_t rows, int64_t width, int64_t gated) {
+    Gelu a = {x, out, width, (int)gated};
+    parallel(rows, gelu_rows, &a);
+}

@@ -1,10 +1,10 @@
-"""`python -m inference_site COMMAND`: Django's commands where manage.py was not installed."""
+"""`python -m inference_site VERB`: the `pagoda` command where its script is not on the path."""
 
 from __future__ import annotations
 
 import sys
 
-from inference_site.cli import django_command
+from inference_site.cli import main
 
 if __name__ == "__main__":
-    sys.exit(django_command(sys.argv[1:]))
+    sys.exit(main())

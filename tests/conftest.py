@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket as socketlib
 import subprocess
 import tempfile
 import time
@@ -44,7 +45,7 @@ def redis_server() -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
-        while not Path(socket).exists():
+        while not _listens(socket):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail("redis-server did not start")
             time.sleep(0.01)
@@ -55,6 +56,12 @@ def redis_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _listens(path: str) -> bool:
+    """The file of a socket is there a moment before anybody listens."""
+    with socketlib.socket(socketlib.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 @pytest.fixture
 def redis_url(redis_server: str) -> str:
     """The session's Redis, emptied."""
@@ -63,3 +70,12 @@ def redis_url(redis_server: str) -> str:
     with redis.Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def official_types() -> Iterator[None]:
+    """What any test's HTTP client reads is held against the official packages' types."""
+    from tests.wire_types import checking
+
+    with checking():
+        yield

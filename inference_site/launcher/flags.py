@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from apps.api.caps import ApiSettings
 from engine import foreign_options
-from engine.admission import ClientSettings
+from engine.client import ClientSettings
 from engine.config import EngineConfig
 from engine.foreign_options import SAME_VALUES, Foreign
 from engine.settings import SettingError, env_name

@@ -73,6 +73,9 @@ class EngineConfig:
     )
     seed: int = setting(0, "base of random numbers where a request gives no seed")
     enforce_eager: bool = setting(False, "never capture CUDA graphs")
+    grammar_cache_bytes: int = setting(
+        512 * 1024**2, "bytes of compiled grammars that are kept", low=0
+    )
     num_threads: int | None = setting(None, "CPU threads for tensor work", low=1, high=512)
     skip_tokenizer_init: bool = setting(
         False, "token ids in and out only; no text, no stop strings"

@@ -38,6 +38,8 @@ from engine.request import Request, Sequence, Status
 from engine.scheduler.plan import PendingStep, Runner, StepPlan, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
 from engine.step_figures import StepFigures
+from engine.structured.compiler import GrammarCompiler
+from engine.structured.gate import GrammarGate
 from engine.tokenizer import Tokenizer
 from engine.view import CoreView, RequestLook
 from engine.wire_errors import describe
@@ -45,6 +47,7 @@ from engine.wire_errors import describe
 DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
 CREDIT_WINDOW = 16  # waiting sequences the scheduler may choose from, at least
 ADAPTER_WAIT_S = 0.005  # with nothing to compute, look so often for adapters that were read
+GRAMMAR_WAIT_S = 0.005  # asleep while nothing but grammars is to be waited for
 MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
 
 # an enum member looked up in its class costs 50 ns, four times per row and step
@@ -150,6 +153,17 @@ class EngineCore:
             seeds=random.Random(config.seed),
             takes_adapters=adapters is not None,
         )
+        eos_ids = self._intake.eos_ids
+        self.grammars = GrammarGate(
+            GrammarCompiler(
+                tokenizer,
+                vocab_size=runner.vocab_size,
+                eos_ids=eos_ids,
+                cache_bytes=config.grammar_cache_bytes,
+            )
+            if tokenizer is not None and eos_ids
+            else None
+        )
         self._depth = 1 if runner.overlap else 0
         self._requests: dict[str, Request] = {}
             pooling_tasks=pooling_tasks,
@@ -192,6 +206,7 @@ class EngineCore:
         try:
             if self.asleep:
                 raise Overloaded("The engine sleeps: wake it up first.")
+            self.grammars.check(body.params.structured_outputs)
             request = self._intake.accept(body, self._arrivals, now_s)
             if self._adapters is not None and body.adapter is not None:
                 self._adapters.accept(body.adapter)
@@ -204,8 +219,8 @@ class EngineCore:
             return
         self._arrivals += 1
         self._requests[body.rid] = request
-        for sequence in request.sequences[:: body.params.n]:
-            self._scheduler.add(sequence.family)
+        if self.grammars.admit(request):
+            self._queue(request)
 
     def cancel(self, rid: str, finish: Finish) -> None:
         if (request := self._requests.get(rid)) is not None:
@@ -229,12 +244,19 @@ class EngineCore:
         return [] if self._adapters is None else self._adapters.beats()
 
     def step(self) -> list[Delta]:
+        for request, error in self.grammars.released():
+            if error is None:
+                self._queue(request)
+            else:
+                self._fail(request, error)
         if self._adapters is not None:
             self._tend_adapters(self._adapters)
         if (batch := self._scheduler.plan()) is not None:
             self._launch(batch)
         if self._in_flight and (batch is None or len(self._in_flight) > self._depth):
             self._collect(*self._in_flight.popleft())
+        elif batch is None and not self._out and self.grammars.num_held:
+            self.grammars.wait(GRAMMAR_WAIT_S)
         elif batch is None and not self._out and self._adapters is not None:
             self._adapters.wait(ADAPTER_WAIT_S)
         out, self._out = self._out, []
@@ -283,7 +305,7 @@ class EngineCore:
     def credit(self) -> int:
         window = max(CREDIT_WINDOW, self.config.max_num_seqs // 4)
         free = self._scheduler.rows.num_free
-        return max(0, free + window - self._scheduler.num_waiting)
+        return max(0, free + window - self._scheduler.num_waiting - self.grammars.num_held)
 
     def reset_prefix_cache(self) -> None:
         """Forget every cached prefix; running requests keep their blocks."""
@@ -306,8 +328,13 @@ class EngineCore:
 
     def close(self) -> None:
         self.runner.close()
+        self.grammars.close()
         if self._adapters is not None:
             self._adapters.close()
+
+    def _queue(self, request: Request) -> None:
+        for sequence in request.sequences[:: request.body.params.n]:
+            self._scheduler.add(sequence.family)
 
     def _tend_adapters(self, adapters: AdapterManager) -> None:
         """Take what was read; end requests whose adapter will not come."""
@@ -448,6 +475,7 @@ class EngineCore:
 
     def _forget(self, request: Request, kind: EventKind, error: PagodaError | None = None) -> None:
         known = self._requests.pop(request.rid, None)
+        self.grammars.forget(request)
         if known is not None and self._adapters is not None and known.body.adapter is not None:
             self._adapters.leave(known.body.adapter)
         self._emit(request, kind, error)
@@ -457,6 +485,9 @@ class EngineCore:
         for sequence in request.sequences:
             if sequence.status in (Status.WAITING, RUNNING):
                 self._scheduler.release(sequence, FINISHED)
+                request.choices.append(ChoiceDelta(sequence.index, [], finish=finish))
+            elif sequence.status is Status.HELD:
+                sequence.status = FINISHED
                 request.choices.append(ChoiceDelta(sequence.index, [], finish=finish))
         request.num_open = 0
         self._forget(request, EventKind.END)

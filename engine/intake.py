@@ -17,9 +17,17 @@ from engine.pooling.params import PoolingTask, names_of
 from engine.request import Family, Request, Sequence
 from engine.sampling_params import SamplingCaps, SamplingParams
 from engine.stop_strings import StopMatcher
+from engine.structured.outputs import HARD_CAPS as HARD_STRUCTURED_CAPS
 from engine.tokenizer import Tokenizer
 
-HARD_CAPS = SamplingCaps(n=128, stop=16, stop_chars=1024, stop_token_ids=1024, bad_words=1024)
+HARD_CAPS = SamplingCaps(
+    n=128,
+    stop=16,
+    stop_chars=1024,
+    stop_token_ids=1024,
+    bad_words=1024,
+    structured=HARD_STRUCTURED_CAPS,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +155,9 @@ class Intake:
         return limit if params.max_tokens is None else len(prompt) + wanted
 
     def _stop_ids(self, params: SamplingParams) -> frozenset[int]:
-        eos = frozenset[int]() if params.ignore_eos else self.eos_ids
+        # a grammar that is complete can only end
+        ignored = params.ignore_eos and params.structured_outputs is None
+        eos = frozenset[int]() if ignored else self.eos_ids
         return eos.union(params.stop_token_ids)
 
     def _matcher(self, params: SamplingParams, prompt: list[int]) -> StopMatcher | None:

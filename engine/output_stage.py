@@ -49,7 +49,10 @@ def repeats(sequence: Sequence, detection: RepetitionDetection) -> bool:
 def _match_stops(sequence: Sequence, token_id: int, delta: ChoiceDelta) -> None:
     """Set finish and reason for a stop id or a stop string, once min_tokens are out."""
     params = sequence.params
+    grammar = sequence.request.grammar
     may_stop = sequence.num_output > params.min_tokens
+    if grammar is not None and token_id in grammar.words.eos_ids:
+        may_stop = True  # its mask lets the end come only where nothing else may
     if may_stop and token_id in sequence.stop_ids:
         delta.finish = Finish.STOP
         delta.stop_reason = token_id if token_id in params.stop_token_ids else None

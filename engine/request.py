@@ -12,13 +12,16 @@ from engine.sampling_params import SamplingParams
 if TYPE_CHECKING:
     from engine.cache.manager import CacheEntry, Held
     from engine.stop_strings import StopMatcher
+    from engine.structured.compiler import Grammar
 
 PromptLogprobs = list[list[TokenLogprob] | None]
 
 
 class Status(Enum):
-    """Life of a sequence: waiting ⇄ running (preemption), then one of the two ends."""
+    """Life of a sequence: perhaps held until its grammar is compiled, waiting ⇄ running
+    (preemption), then one of the two ends."""
 
+    HELD = "held"
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
@@ -95,6 +98,7 @@ class Request:
     prompt_logprobs: list[PromptLogprobs] | None = None
     num_unscored: int = 0  # prompts whose logprobs are not complete
     choices: list[ChoiceDelta] = field(default_factory=list)  # of the event being made
+    grammar: Grammar | None = None  # that every choice follows
 
     @property
     def rid(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import InvalidRequest
+from engine.structured.outputs import GuidedDecodingParams, StructuredCaps, StructuredOutputs
 
 GREEDY_BELOW = 1e-5
 MAX_LOGPROBS = 20
@@ -28,6 +29,7 @@ class SamplingCaps(msgspec.Struct, frozen=True, kw_only=True):
     bad_words: int = 128
     bad_word_chars: int = 256
     logit_bias: int = 300
+    structured: StructuredCaps = StructuredCaps()
 
 
 DEFAULT_CAPS = SamplingCaps()
@@ -75,6 +77,8 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     prompt_logprobs: int | None = None
     repetition_detection: RepetitionDetection | None = None
     skip_reading_prefix_cache: bool = False
+    structured_outputs: StructuredOutputs | None = None
+    guided_decoding: GuidedDecodingParams | None = None  # the older name: taken over at once
     detokenize: bool = True
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
@@ -87,6 +91,10 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
                 setattr(self, name, [])
         if self.top_k == 0:
             self.top_k = -1
+        if self.guided_decoding is not None:
+            if self.structured_outputs is not None:
+                _refuse("guided_decoding", "is the older name of structured_outputs; use one")
+            self.structured_outputs, self.guided_decoding = self.guided_decoding.newer(), None
 
     @property
     def greedy(self) -> bool:
@@ -118,6 +126,10 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
         _real("repetition_penalty", self.repetition_penalty, 0.0, 1e6, above_low=True)
         if self.seed is not None:
             _whole("seed", self.seed, -MAX_SEED, MAX_SEED - 1)
+        if self.structured_outputs is not None:
+            if not isinstance(self.structured_outputs, StructuredOutputs):
+                _refuse("structured_outputs", "must be StructuredOutputsParams(…)")
+            self.structured_outputs.check(caps.structured)
         _strings("stop", self.stop, caps.stop, caps.stop_chars)
         _strings("bad_words", self.bad_words, caps.bad_words, caps.bad_word_chars)
         _ids("stop_token_ids", self.stop_token_ids, caps.stop_token_ids, vocab_size)

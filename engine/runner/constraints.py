@@ -36,7 +36,10 @@ class Constraints:
         params = start.params
         self._params = params
         self._output = list(start.token_ids[start.prompt_len :])
-        self._stop_ids = np.array(start.stop_ids, np.int64)
+        stop_ids = set(start.stop_ids)
+        if start.grammar is not None:  # its mask knows best when a text may end
+            stop_ids -= start.grammar.words.eos_ids
+        self._stop_ids = np.array(sorted(stop_ids), np.int64)
         self._bad_words = [
             ids
             for word in params.bad_words

@@ -72,6 +72,7 @@ class ModelRunner:
         step = self._batch.step_input(plan, scoring)
         if plan.slots is not None and self._bank is not None:
             step.lora = self._bank.step(plan.slots, plan.num_tokens, step.out_rows)
+        self._sampler.grammars.prepare(plan.rows[plan.samples])
         hidden = self._model.forward(step, self._cache)
         if scoring is not None and scoring.any():
             self._score(plan, scoring, hidden, result)
@@ -82,6 +83,7 @@ class ModelRunner:
         return DoneStep(result)
 
     def close(self) -> None:
+        self._sampler.grammars.close()
         self._cache = KVCache([], [])
 
     def _apply(self, plan: StepPlan, result: StepResult) -> None:

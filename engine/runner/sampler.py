@@ -18,6 +18,7 @@ from engine.kernels.sample_greedy import sample_greedy
 from engine.kernels.sample_gumbel import sample_gumbel
 from engine.messages import TokenLogprob
 from engine.runner.constraints import Constraints, Encode, needs_constraints
+from engine.runner.grammar_rows import GrammarRows
 from engine.scheduler.plan import RowStart
 
 _SEED_MASK = 2**64 - 1
@@ -45,6 +46,7 @@ class Sampler:
         self._filters = np.zeros(rows, np.bool_)
         self._constraints: dict[int, Constraints] = {}
         self._num_logprobs: dict[int, int] = {}
+        self.grammars = GrammarRows(rows, vocab_size)
 
     def start(self, start: RowStart) -> None:
         row, params = start.row, start.params
@@ -58,17 +60,20 @@ class Sampler:
             self._constraints[row] = Constraints(start, self._vocab_size, self._encode)
         if params.logprobs is not None:
             self._num_logprobs[row] = params.logprobs
+        self.grammars.start(start)
 
     def end(self, row: int) -> None:
         self._constraints.pop(row, None)
         self._num_logprobs.pop(row, None)
+        self.grammars.end(row)
 
     def sample(
         self, logits_SV: Tensor, rows: NDArray[np.int32], positions: NDArray[np.int64]
     ) -> Sampled:
         """Draw the token at `positions` for each of `rows`. Changes `logits_SV`."""
         raw = self._keep_raw(logits_SV, rows)
-        failed = self._constrain(logits_SV, rows)
+        failed = self.grammars.apply(logits_SV, rows)
+        self._constrain(logits_SV, rows, failed)
         temperature = self._temperature[rows]
         drawn = np.flatnonzero(temperature)
         token_ids = sample_greedy(logits_SV).numpy()
@@ -115,28 +120,31 @@ class Sampler:
         if not self._num_logprobs:
             return {}
         return {
-            i: logits_SV[i].clone() if row in self._constraints else logits_SV[i]
+            i: logits_SV[i].clone()
+            if row in self._constraints or row in self.grammars
+            else logits_SV[i]
             for i, row in enumerate(rows.tolist())
             if row in self._num_logprobs
         }
 
-    def _constrain(self, logits_SV: Tensor, rows: NDArray[np.int32]) -> dict[int, PagodaError]:
-        failed: dict[int, PagodaError] = {}
+    def _constrain(
+        self, logits_SV: Tensor, rows: NDArray[np.int32], failed: dict[int, PagodaError]
+    ) -> None:
         if not self._constraints:
-            return failed
+            return
         for i, row in enumerate(rows.tolist()):
             if (constraints := self._constraints.get(row)) is None:
                 continue
             logits_V = logits_SV[i].numpy()
             constraints.apply(logits_V)
-            if logits_V.max() == -np.inf:
+            if logits_V.max() == -np.inf and i not in failed:
                 failed[i] = InvalidRequest(
-                    "The request's allowed_token_ids, bad_words and min_tokens leave no token that "
-                    "may come next; relax one of them."
+                    "The request's allowed_token_ids, bad_words, min_tokens and grammar leave no "
+                    "token that may come next; relax one of them."
                 )
-        return failed
 
     def _remember(self, rows: NDArray[np.int32], token_ids: NDArray[np.int64]) -> None:
+        self.grammars.accept(rows, token_ids)
         if not self._constraints:
             return
         for i, row in enumerate(rows.tolist()):

@@ -8,7 +8,7 @@ tensor-parallel group stay in step. Rows are slots of the runner's persistent ba
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from engine.errors import PagodaError
 from engine.messages import TokenLogprob
 from engine.pooling.params import PoolingParams
 from engine.sampling_params import SamplingParams
+
+if TYPE_CHECKING:
+    from engine.structured.compiler import Grammar
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class RowStart:
     seed: int  # of this choice; random numbers depend only on (seed, position)
     stop_ids: tuple[int, ...]  # EOS and stop ids, masked until min_tokens are out
     adapter: str | None = None
+    grammar: Grammar | None = None  # that the row's output follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,10 @@ class StructuredOutputs(
     field: str = ""  # of the request, where the constraint came from; names it in errors
     thought: Thought | None = None
 
+    def __post_init__(self) -> None:
+        if (schema := getattr(self.json, "model_json_schema", None)) is not None:
+            self.json = schema()  # a pydantic model, as other libraries take it
+
     @property
     def kind(self) -> str:
         """The kind that is set. Raises `InvalidRequest` unless it is exactly one."""
@@ -153,6 +157,17 @@ class StructuredOutputs(
             raise self.refused(str(refusal)) from None
         except RecursionError:
             raise self.refused("is nested too deeply") from None
+
+
+class GuidedDecodingParams(StructuredOutputs, kw_only=True):
+    """The older name and fields. `backend` changes nothing: there is one."""
+
+    backend: str | None = None
+
+    def newer(self) -> StructuredOutputs:
+        fields = msgspec.structs.asdict(self)
+        del fields["backend"]
+        return StructuredOutputs(**fields)
 
 
 class Thought(msgspec.Struct, frozen=True, array_like=True):

@@ -77,10 +77,9 @@ def _part(part: Any, depth: int) -> dict[str, Any]:
     if kind in _ONE:
         done["content"] = _part(part.get("content"), depth + 1)
     if kind == "tag":
-        ends = part.get("end")
-        if not _is_text(ends) and not (
-            isinstance(ends, list) and ends and all(map(_is_text, ends))
-        ):
+        end = part.get("end")
+        ends = end if isinstance(end, list) else [end]
+        if not ends or not all(isinstance(text, str) for text in ends):
             raise Refusal("has a tag without 'end', a text or a list of texts")
     return done
 

@@ -1,0 +1,87 @@
+"""Holds requests whose grammar compiles, so that nobody else waits. Driven by the step loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.errors import InvalidRequest, PagodaError
+from engine.request import Request, Status
+from engine.structured.compiler import Grammar, GrammarCompiler
+from engine.structured.outputs import StructuredOutputs
+
+
+class GrammarGate:
+    """Requests by the digest of what they wait for."""
+
+    def __init__(self, compiler: GrammarCompiler | None) -> None:
+        """`compiler` None: the engine has no tokenizer, or its model no end of text."""
+        self.compiler = compiler
+        self.num_held = 0  # sequences
+        self._held: dict[bytes, list[Request]] = {}
+
+    def check(self, form: StructuredOutputs | None) -> None:
+        """Raises `InvalidRequest` where no grammar can be followed."""
+        if form is not None and self.compiler is None:
+            raise form.refused(
+                "needs a tokenizer and a token that ends a text"
+            )
+
+    def admit(self, request: Request) -> bool:
+        """Whether the request may be scheduled now; else `released` will name it."""
+        form = request.body.params.structured_outputs
+        if form is None or self.compiler is None:
+            return True
+        digest = form.digest()
+        request.grammar = self.compiler.find(digest)
+        if request.grammar is not None:
+            return True
+        for sequence in request.sequences:
+            sequence.status = Status.HELD
+        self.num_held += len(request.sequences)
+        waiting = self._held.setdefault(digest, [])
+        waiting.append(request)
+        if len(waiting) == 1:
+            self.compiler.begin(digest, form)
+        return False
+
+    def released(self) -> Iterator[tuple[Request, PagodaError | None]]:
+        """Requests whose grammar is there, or why it will never be."""
+        if self.compiler is None or not self.num_held:
+            return
+        for done in self.compiler.finished():
+            for request in self._held.pop(done.digest, ()):
+                self.num_held -= len(request.sequences)
+                if isinstance(done.result, Grammar):
+                    request.grammar = done.result
+                    for sequence in request.sequences:
+                        sequence.status = Status.WAITING
+                    yield request, None
+                else:
+                    yield request, _named(done.result, request)
+
+    def forget(self, request: Request) -> None:
+        """The request ended from outside. Its grammar compiles on, for the next one."""
+        form = request.body.params.structured_outputs
+        if form is None or not self.num_held:
+            return
+        waiting = self._held.get(form.digest(), [])
+        if request in waiting:
+            waiting.remove(request)
+            self.num_held -= len(request.sequences)
+
+    def wait(self, timeout_s: float) -> None:
+        if self.compiler is not None:
+            self.compiler.wait(timeout_s)
+
+    def close(self) -> None:
+        if self.compiler is not None:
+            self.compiler.close()
+
+
+def _named(error: PagodaError, request: Request) -> PagodaError:
+    """The refusal under the field that this request used: equal grammars share one compilation."""
+    form = request.body.params.structured_outputs
+    if form is None or not form.field or error.param == form.field:
+        return error
+    message = error.message.replace(f"'{error.param}'", f"'{form.field}'", 1)
+    return InvalidRequest(message, param=form.field)

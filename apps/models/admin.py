@@ -50,11 +50,18 @@ VERBS = {
 @admin.register(ServedModel)
 class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     form = ServedModelForm
-    list_display = ("name", "state", "engines", "context", "kv_room", "adapters", "do")
+    list_display = ("name", "task", "state", "engines", "context", "kv_room", "adapters", "do")
     list_filter = ("desired",)
     search_fields = ("name", "source")
     actions = ("load", "unload", "restart", "forget")
-    readonly_fields = ("path", "max_model_len", "vocab_size", "kv_tokens", "default_params")
+    readonly_fields = (
+        "path",
+        "max_model_len",
+        "vocab_size",
+        "kv_tokens",
+        "default_params",
+        "pooling",
+    )
     change_form_template = "admin/catalog/servedmodel/change_form.html"
     fieldsets = (
         (None, {"fields": ("name", "source", "revision")}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from engine.pooling.card import PoolingCard
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextOptions:
@@ -40,6 +42,7 @@ class CatalogModel:
     default_params: dict[str, float | int] = field(default_factory=dict)  # generation_config.json
     kv_tokens: int = 0  # capacity of one engine's KV cache in tokens
     text: TextOptions = PLAIN_TEXT
+    pooling: PoolingCard | None = None  # None: it generates
     by_priority: bool = False  # the engine orders waiting requests by their `priority`
 
 

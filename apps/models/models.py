@@ -87,6 +87,9 @@ class ServedModel(models.Model):
     vocab_size = models.PositiveIntegerField(default=0)
     kv_tokens = models.PositiveBigIntegerField(default=0)
     default_params = models.JSONField(default=dict, blank=True)
+    pooling = models.JSONField(
+        default=dict, blank=True, help_text="How it answers with vectors; empty: it generates."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -98,6 +101,11 @@ class ServedModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def task(self) -> str:
+        """What the model is for: generate, embed, classify or token_classify."""
+        return str(self.pooling.get("task", "generate"))
 
     @property
     def wanted(self) -> bool:

@@ -6,11 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from django.db.models import QuerySet
 
 from apps.lora.models import Adapter, SourceKind
 from apps.models.catalog import TEXT_OPTIONS, Catalog, CatalogModel, TextOptions
 from apps.models.models import CatalogEpoch, EngineInstance, ServedModel, State
+from engine.pooling.card import PoolingCard
 
 STATE_ORDER = (State.READY, State.DRAINING, State.LOADING, State.VALIDATING, State.FAILED)
 
@@ -90,5 +92,6 @@ def _entry(row: ServedModel, name: str) -> CatalogModel:
         default_params=row.default_params,
         kv_tokens=row.kv_tokens,
         text=TextOptions(**{k: v for k, v in row.engine_options.items() if k in TEXT_OPTIONS}),
+        pooling=msgspec.convert(row.pooling, PoolingCard) if row.pooling else None,
         by_priority=row.engine_options.get("scheduling_policy") == "priority",
     )

@@ -210,7 +210,7 @@ def option_text(value: Any) -> str:
 
 def forget_facts(model: ServedModel) -> None:
     """What was true of the old checkpoint says nothing about the new one."""
-    model.path, model.default_params = "", {}
+    model.path, model.default_params, model.pooling = "", {}, {}
     model.max_model_len = model.vocab_size = model.kv_tokens = 0
 
 

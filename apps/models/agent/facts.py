@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.messages import EngineBeat
+from engine.pooling.card import read_card
 from engine.sampling_defaults import override_values
 
 SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -28,7 +31,15 @@ def facts_of(
         "vocab_size": int(vocab_size),
         "kv_tokens": beat.kv_tokens,
         "default_params": own | override_values(options.get("override_generation_config")),
+        "pooling": pooling_of(folder, options),
     }
+
+
+def pooling_of(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of a pooling model, empty for one that generates. An engine has taken it before."""
+    names = ("task", "override_pooler_config", "hf_overrides")
+    card = read_card(folder, **{name: options[name] for name in names if options.get(name)})
+    return {} if card is None else msgspec.to_builtins(card)
 
 
 def default_params(folder: Path) -> dict[str, float | int]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_CHARS, SECRET_CHARS, CHECK_CHARS = 8, 43, 6
+MAX_CHOSEN_CHARS = 200
 KEY_CHARS = len("pgd_") + ID_CHARS + 1 + SECRET_CHARS + CHECK_CHARS
 _LETTERS = frozenset(ALPHABET)
 
@@ -46,6 +47,18 @@ def public_id_of(text: str) -> str | None:
     if not _LETTERS.issuperset(text[4:12]) or not _LETTERS.issuperset(text[13:]):
         return None
     return text[4:12] if check == _checksum(body) else None
+
+
+def is_word(text: str) -> bool:
+    """Whether an Authorization header can carry `text` as a key."""
+    fits = 1 <= len(text) <= MAX_CHOSEN_CHARS
+    return fits and text.isascii() and text.isprintable() and " " not in text
+
+
+def chosen_id(text: str, pepper: bytes) -> str:
+    """The id of a key whose text an operator chose; it tells nothing about the text."""
+    number = int.from_bytes(hmac.digest(pepper, b"chosen:" + text.encode(), hashlib.sha256))
+    return _base62(number % 62**ID_CHARS, ID_CHARS)
 
 
 def digest(text: str, pepper: bytes) -> bytes:

@@ -158,10 +158,16 @@ def owner_set_active(*, owner: Owner, active: bool, actor: Actor = Actor()) -> O
     """Suspend or readmit all keys of an owner."""
     owner.active = active
     owner.save(update_fields=["active"])
-    owner.keys.update(epoch=F("epoch") + 1)
     audit_record(actor=actor, action="owner.active", subject=owner.name, active=active)
-    transaction.on_commit(partial(epochs_publish, owner_id=owner.pk))
+    owner_keys_changed(owner=owner)
     return owner
+
+
+@transaction.atomic
+def owner_keys_changed(*, owner: Owner) -> None:
+    """What web processes remember of all keys of an owner is stale from now on."""
+    owner.keys.update(epoch=F("epoch") + 1)
+    transaction.on_commit(partial(epochs_publish, owner_id=owner.pk))
 
 
 @transaction.atomic
@@ -209,11 +215,12 @@ def _key_write(key: ApiKey, changes: dict[str, Any], **still: Any) -> bool:
 
 
 def _imported(text: str) -> keyformat.NewKey:
-    public_id = keyformat.public_id_of(text)
-    if public_id is None:
+    """Of our form, or any word: that one holds while PAGODA_API_KEY names it."""
+    if not keyformat.is_word(text):
         raise InvalidRequest(
-            "This is not a Pagoda key: the form is pgd_<8>_<43 characters and a checksum>."
+            f"An API key is 1 to {keyformat.MAX_CHOSEN_CHARS} visible ASCII characters."
         )
+    public_id = keyformat.public_id_of(text) or keyformat.chosen_id(text, pepper())
     return keyformat.NewKey(public_id, text)
 
 

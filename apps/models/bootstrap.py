@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 
 from apps.api import keyformat
 from apps.api.models import ApiKey, Scope
+from apps.api.selectors import pepper
 from apps.api.services import Actor, key_create, owner_get_or_create
 from engine.errors import NotFound
 from inference_site.config import ServerSettings
@@ -59,7 +60,7 @@ def password_reset(*, username: str, home: Path) -> str:
 
 def api_key_import(text: str) -> None:
     """Accept a key the operator chose. Raises `InvalidRequest` if its form is wrong."""
-    if not _usable(text):
+    if not _usable(text, chosen=True):
         key_create(
             owner=owner_get_or_create(name=OWNER),
             name="bootstrap",
@@ -94,8 +95,11 @@ def _api_key(settings: ServerSettings, known: dict[str, str]) -> str:
     return key_create(owner=owner, name="bootstrap", scopes=SCOPES, actor=ACTOR)[1]
 
 
-def _usable(text: str) -> bool:
+def _usable(text: str, *, chosen: bool = False) -> bool:
+    """Whether the database knows it. A word of the operator's own holds while the setting does."""
     public_id = keyformat.public_id_of(text)
+    if public_id is None and chosen and keyformat.is_word(text):
+        public_id = keyformat.chosen_id(text, pepper())
     return public_id is not None and ApiKey.objects.usable().filter(public_id=public_id).exists()
 
 

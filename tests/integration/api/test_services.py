@@ -163,4 +163,6 @@ def test_a_given_key_is_imported(owner: Owner, told: Any) -> None:
     assert same == text
     assert text[4:12] == key.public_id
     with pytest.raises(InvalidRequest):
-        services.key_create(owner=owner, name="c", text="sk-123")
+        services.key_create(owner=owner, name="c", text="two words")
+    word, _ = services.key_create(owner=owner, name="d", text="token-abc123")
+    assert word.hint == "c123"

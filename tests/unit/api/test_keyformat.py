@@ -53,3 +53,18 @@ def test_digest_depends_on_key_and_pepper() -> None:
     assert len(digest) == 32
     assert digest != keyformat.digest(second, PEPPER)
     assert digest != keyformat.digest(first, b"q" * 32)
+
+
+def test_a_chosen_key_has_an_id_that_tells_nothing():
+    ids = {keyformat.chosen_id(text, PEPPER) for text in ("EMPTY", "EMPTY2", "token-abc123")}
+    assert len(ids) == 3
+    assert all(len(i) == keyformat.ID_CHARS and i.isalnum() for i in ids)
+    assert keyformat.chosen_id("EMPTY", PEPPER) != keyformat.chosen_id("EMPTY", b"q" * 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"), [("EMPTY", True), ("", False), ("a b", False), ("schlüssel", False),
+                       ("x" * 201, False), ("a\n", False)],
+)  # fmt: skip
+def test_a_chosen_key_fits_a_header(text, fits):
+    assert keyformat.is_word(text) is fits

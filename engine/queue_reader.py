@@ -203,6 +203,7 @@ class QueueReader:
     def _act(self, control: Control) -> None:
         if control.kind in (ControlKind.LOAD_ADAPTER, ControlKind.UNLOAD_ADAPTER):
             self._adapt(control)
+            self._on_control(control.kind)
         elif control.kind is not ControlKind.ABORT:
             self._on_control(control.kind)
         elif (live := self._live.get(control.rid, control.attempt)) is not None:

@@ -49,6 +49,8 @@ from engine.view_builder import view_of
 
 log = event_log(__name__)
 BEAT_S = 1.0
+HURRY_BEAT_S = 0.1  # for HURRY_S after an adapter was asked for: somebody waits to hear of it
+HURRY_S = 3.0
 BEAT_TTL_MS = 3000
 CHECKPOINT_TTL_S = 3600
 CONTROL_TTL_S = 3600  # every engine process has a stream of its own, which it may leave behind
@@ -113,6 +115,7 @@ class Transport:
         self._started_ms = int(time.time() * 1000)
         self._unconfirmed: deque[_Ended] = deque(maxlen=10_000)
         self._next_beat = 0.0
+        self._hurry_until = 0.0
         self._view: CoreView | None = None  # asked for, not sent yet
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
@@ -191,6 +194,9 @@ class Transport:
             self._beat_soon()
         elif kind is ControlKind.VIEW and self._loop is not None:
             self._loop.view(self._on_view)
+        elif kind in (ControlKind.LOAD_ADAPTER, ControlKind.UNLOAD_ADAPTER):
+            self._hurry_until = time.monotonic() + HURRY_S
+            self._beat_soon()
 
     def _on_view(self, view: CoreView) -> None:
         self._view = view
@@ -211,7 +217,8 @@ class Transport:
                 self._show_view(self._view)
                 self._view = None
             if time.monotonic() >= self._next_beat:
-                self._next_beat = time.monotonic() + BEAT_S
+                now = time.monotonic()
+                self._next_beat = now + (HURRY_BEAT_S if now < self._hurry_until else BEAT_S)
                 try:
                     self._beat()
                     self._link.worked()

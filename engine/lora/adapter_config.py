@@ -163,7 +163,7 @@ class _Reader:
 
     def _targets(self) -> tuple[re.Pattern[str] | None, tuple[str, ...]]:
         value = self._values.get("target_modules")
-        if isinstance(value, str):
+        if isinstance(value, str) and value:
             if value.lower() == "all-linear":
                 return re.compile(r"model\.layers\.\d+\..*"), ()
             return self._regex("target_modules", value), ()

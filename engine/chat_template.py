@@ -54,7 +54,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def watched(self, source: str) -> jinja2.Template:
         tree = self.parse(source)
-        for node in (*tree.find_all(For), *tree.find_all(Macro)):
+        nodes: list[For | Macro] = [*tree.find_all(For), *tree.find_all(Macro)]
+        for node in nodes:
             line = node.lineno
             tick = Call(Name(TICK, "load", lineno=line), [], [], None, None, lineno=line)
             node.body.insert(0, ExprStmt(tick, lineno=line))

@@ -38,9 +38,19 @@ from engine.admission import (
 )
 from engine.errors import Overloaded, PagodaError
 from engine.logs import event_log
-from engine.messages import Finish, Frame, WebBeat, WireMismatch, pack, unpack
+from engine.messages import (
+    Control,
+    ControlKind,
+    Finish,
+    Frame,
+    WebBeat,
+    WireMismatch,
+    pack,
+    unpack,
+)
 from engine.request_stream import RequestStream
 from engine.script_queue import RedisAway, ScriptQueue
+from engine.scripts import LedgerEntry
 
 __all__ = [
     "Admission",
@@ -150,6 +160,25 @@ class EngineClient:
             yield stream
         finally:
             self._leave(stream)
+
+    async def cancel(self, rid: str, key_id: str) -> LedgerEntry | None:
+        """End an open request of this key, whichever web process answers it.
+
+        None when there is none. Raises `Overloaded` when Redis is away.
+        """
+        try:
+            packed = await self._redis[2].hget(redis_keys.OPEN, rid)
+            entry = scripts.read_entry(packed) if isinstance(packed, bytes) else None
+            if entry is None or entry.bill.get("key_id") != key_id:
+                return None
+            control = Control(kind=ControlKind.ABORT, rid=rid, attempt=entry.attempt)
+            await self._scripts.post(scripts.cancel(rid, control, Finish.CANCELLED))
+        except (TimeoutError, RedisError, OSError, RedisAway) as error:
+            self._note_error(error)
+            raise _away() from None
+        if (stream := self._streams.get(rid)) is not None:
+            stream.fail(Overloaded("The request was cancelled.", param="stopped"))
+        return entry
 
     # Admission
 

@@ -14,12 +14,14 @@ from typing import Any, Self
 import orjson
 
 from apps.api.choices import ChoiceText
+from apps.api.errors import json_of
 from apps.api.logprobs import Candidates, CompletionLogprobs, Names, prompt_logprobs
 from apps.api.pacing import Pacer
 from apps.api.parsers import Piece
 from apps.api.prompt import Prompt
 from apps.api.schemas import CompletionBody, GenerationBody
 from apps.models.catalog import TextOptions
+from engine.errors import PagodaError
 from engine.messages import ChoiceDelta, Counts, Delta
 from engine.sampling_params import SamplingParams
 from engine.tokenizer import Tokenizer
@@ -105,11 +107,21 @@ class Answer:
 
     def chunks(self, delta: Delta) -> bytes:
         """Events for one delta, in one piece; empty when nothing may be shown yet."""
-        choices = delta.choices if self._pacer is None else self._pacer.take(delta.choices)
-        out = [self._chunk(choice) for choice in choices]
+        out = [self._chunk(choice) for choice in self._choices(delta)]
         return out[0] if len(out) == 1 else b"".join(out)
 
     def usage_chunk(self, counts: Counts) -> bytes:
+    def closing(self, counts: Counts, include_usage: bool) -> bytes:
+        """The end of a stream in which nothing went wrong."""
+        return self.usage_chunk(counts) + DONE if include_usage else DONE
+
+    def failure(self, error: PagodaError) -> bytes:
+        """The end of a stream that cannot go on: no `[DONE]`, so it never looks whole."""
+        return b"data: " + json_of(error) + b"\n\n"
+
+    def _choices(self, delta: Delta) -> list[ChoiceDelta]:
+        return delta.choices if self._pacer is None else self._pacer.take(delta.choices)
+
         return self._head + b'],"usage":' + orjson.dumps(self._usage(counts)) + b"}\n\n"
 
     def whole(self, deltas: Iterable[Delta], counts: Counts) -> bytes:

@@ -8,16 +8,16 @@ disconnect only after the handler has returned, so `__call__` is our own.)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from channels.consumer import AsyncConsumer
 
-from apps.api import parse
+from apps.api import parse, request_metrics
 from apps.api.admission import Call, admission_for, fit, sampling_for
-from apps.api.answers import DONE, Answer, CompletionAnswer, Wishes
+from apps.api.answers import Answer, CompletionAnswer, Wishes
 from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.body import (
     Disconnected,
@@ -74,7 +74,9 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
 
     def __init__(self, *, runtime: WebRuntime) -> None:
         self.runtime = runtime
+        """One consumer is made for each request."""
 
+        self._made: Answer | None = None
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         rid = scope.get("pagoda_rid") or new_rid()
         writer = ResponseWriter(send)
@@ -100,7 +102,9 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         except Disconnected:
             return
         except Exception as error:
-            await refuse(public_error(error, rid), rid, writer, receive)
+            shown = self.in_own_words(public_error(error, rid))
+            request_metrics.refused(shown)
+            await self._refuse(shown, rid, writer, receive)
 
     async def _read(
         self, rid: str, scope: dict[str, Any], receive: Receive
@@ -110,7 +114,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         headers: list[Header] = scope["headers"]
         key = await authenticate(
             runtime.keys,
-            header(headers, b"authorization"),
+            self.credentials(headers),
             runtime.settings.key_snapshot_s,
             admission=True,
         )
@@ -146,6 +150,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
             finally:
                 self.runtime.closed(writer)
 
+                request_metrics.observe(opened.stream)
     async def _whole(self, opened: Opened, headers: Headers, writer: ResponseWriter) -> None:
         """One JSON body. A long one is put together in a thread: the streams beside it go on."""
         deltas = await opened.stream.whole()
@@ -189,7 +194,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         prompts = await self.tokenise(body, model)
         fit(params, body, prompts, model, key)
         text = await runtime.prompts.text_of(model)
-        answer = self.answer(call.rid, body, text, params, prompts)
+        answer = self._made = self.answer(call.rid, body, text, params, prompts)
         admission = admission_for(
             call,
             params,
@@ -218,7 +223,27 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         if writer.stalled:
             abort_connection(send)
         elif writer.cut is not None:
-            await refuse(writer.cut, rid, writer, None)
+            await self._refuse(writer.cut, rid, writer, None)
+
+    async def _refuse(
+        self, error: PagodaError, rid: str, writer: ResponseWriter, receive: Receive | None
+    ) -> None:
+        """The error as a response, or as the last event of a stream that is already open."""
+        if writer.opened and self._made is not None:
+            await writer.finish(self._made.failure(error))
+        else:
+            await refuse(error, rid, writer, receive, self.error_body(error, rid))
+
+    def credentials(self, headers: list[Header]) -> bytes | None:
+        """The value of an Authorization header."""
+        return header(headers, b"authorization")
+
+    def in_own_words(self, error: PagodaError) -> PagodaError:
+        """The error with the field names of this route."""
+        return error
+
+    def error_body(self, error: PagodaError, rid: str) -> bytes:
+        return json_of(error)
 
     def parse(self, data: bytes) -> tuple[B, list[str]]:
         raise NotImplementedError
@@ -270,7 +295,15 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
         pipelines = chat_pipelines(body, text, prompts[0])
         keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
         wishes = Wishes.of(body, text.options)
-        return ChatAnswer(rid, body, text.tokenizer, params, prompts, pipelines, keep_ids, wishes)
+        answer = self.answer_kind()(
+            rid, body, text.tokenizer, params, prompts, pipelines, keep_ids, wishes
+        )
+        answer.unmet = unmet
+        return answer
+
+    def answer_kind(self) -> Callable[..., ChatAnswer]:
+        """What makes the answer; APIs that ask for a chat in other words have their own."""
+        return ChatAnswer
 
 
 async def _stream(
@@ -290,9 +323,7 @@ async def _stream(
         if data:
             await writer.write(data)
             data = b""
-    if body.include_usage:
-        data += answer.usage_chunk(stream.counts or Counts())
-    await writer.finish(data + DONE)
+    await writer.finish(data + answer.closing(stream.counts or Counts(), body.include_usage))
 
 
 async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None:
@@ -302,13 +333,11 @@ async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None
 
 
 async def refuse(
-    error: PagodaError, rid: str, writer: ResponseWriter, receive: Receive | None
-) -> None:
-    """The error as a response, or as the last event of a stream that is already open."""
-    body = json_of(error)
-    if writer.opened:
-        await writer.finish(b"data: " + body + b"\n\n")
-        return
+    error: PagodaError, rid: str, writer: ResponseWriter, receive: Receive | None,
+    body: bytes | None = None,
+) -> None:  # fmt: skip
+    """The error as a response."""
+    body = json_of(error) if body is None else body
     headers = [JSON, (b"x-request-id", rid.encode()), *headers_of(error)]
     if isinstance(error, BodyTooLarge) and receive is not None:
         await writer.refuse_upload(error.status, headers, body, receive)

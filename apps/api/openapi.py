@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
+from apps.api import messages_body, responses_body
+from apps.api.messages_body import CountBody, MessagesBody
+from apps.api.responses_body import ResponsesBody
+from apps.api.schema_types import Schema
 from apps.api.schemas import ChatBody, CompletionBody
 from apps.api.services import MAX_GRACE_HOURS
 from apps.api.token_bodies import DetokenizeBody, TokenizeBody
 
 REF = "#/components/schemas/{model}"
 STREAMED = "A JSON object; with stream: true, server-sent events that end with [DONE]."
+
+
+def with_chat_fields(name: str, own: type[Schema], shared: Iterable[str]) -> type[BaseModel]:
+    """The body of an API that hands some of its fields to the chat as they are."""
+    fields: dict[str, Any] = {
+        field: (ChatBody.model_fields[field].annotation, ChatBody.model_fields[field])
+        for field in shared
+        if field not in own.model_fields
+    }
+    return create_model(name, __base__=own, **fields)
+
+
 GENERATION: dict[str, tuple[type[BaseModel], str]] = {
     "/v1/completions": (CompletionBody, "Continue one or several prompts."),
     "/v1/chat/completions": (ChatBody, "Answer a conversation."),
+    "/v1/responses": (
+        with_chat_fields("ResponsesRequest", ResponsesBody, responses_body.SAME),
+        "Answer a conversation, told as output items.",
+    ),
+    "/v1/messages": (
+        with_chat_fields("MessagesRequest", MessagesBody, messages_body.SAME),
+        "Answer a conversation in Anthropic's form.",
+    ),
+    "/v1/messages/count_tokens": (
+        with_chat_fields("CountRequest", CountBody, messages_body.SAME),
+        "How many tokens the prompt of a message has.",
+    ),
 }
 BODIES: dict[tuple[str, str], type[BaseModel]] = {
     ("/tokenize", "post"): TokenizeBody,

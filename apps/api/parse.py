@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -70,7 +70,11 @@ def parse_completion(data: bytes, caps: ApiCaps) -> tuple[CompletionBody, list[s
 
 def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
     """The body and the names of fields nobody knows. Raises `InvalidRequest`."""
-    raw = parse_object(data)
+    return chat_of(parse_object(data), caps)
+
+
+def chat_of(raw: dict[str, Any], caps: ApiCaps) -> tuple[ChatBody, list[str]]:
+    """The same for JSON that was read already, as other APIs make it."""
     refusals.refuse_unsupported(raw, refusals.CHAT)
     for name, most in (("messages", caps.max_messages), ("tools", caps.max_tools)):
         if isinstance(raw.get(name), list):
@@ -154,11 +158,15 @@ def _at_most(param: str, count: int, most: int) -> None:
 
 
 def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
-    """Fields that change nothing, as they may stand in a header."""
-    unknown = (
+    """Fields that change nothing."""
+    return shown_names(
         name for name in raw if name not in known or (name in NO_EFFECT and NO_EFFECT[name](raw))
     )
     shown = [
         n for n in unknown if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
     ]
     return shown[:IGNORED_NAMES]
+
+
+def shown_names(names: Iterable[str]) -> list[str]:
+    """Those that may stand in a header, and not too many of them."""

@@ -18,6 +18,8 @@ from apps.api.body import Disconnected, Header, Receive, check_headers, header, 
 from apps.api.config import api_caps, api_settings, client_settings
 from apps.api.consumers import ChatCompletions, Completions, refuse
 from apps.api.errors import public_error
+from apps.api.messages import CountTokens, Messages
+from apps.api.responses import ResponseById, Responses
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
 from apps.lora.uploads import is_upload, receive_file
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-CONSUMERS = (Completions, ChatCompletions)
+CONSUMERS = (Completions, ChatCompletions, Responses, ResponseById, Messages, CountTokens)
 PUBLIC_PATHS = frozenset(
     {
         "/livez",
@@ -75,7 +77,10 @@ class ApiApp:
         if scope["type"] == "websocket":
             await stream_socket.serve(runtime, self._routes, scope, receive, send)
         elif scope["type"] == "http":
-            route = self._routes.get(scope["path"])
+            path: str = scope["path"]
+            if path.startswith(ResponseById.route):
+                path = ResponseById.route
+            route = self._routes.get(path)
             if route is not None:
                 await route(scope, receive, send)
             elif is_upload(scope["path"]):

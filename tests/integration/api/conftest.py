@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.integration.api.parrots import start_parrots
 from tests.stack import Stack, start_stack
 
 STEP_S = "0.002"
@@ -18,6 +19,12 @@ def stack() -> Iterator[Stack]:
     made = start_stack("--step-delay-s", STEP_S, "--vocab-size", "200")
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def parrots(stack: Stack) -> None:
+    """Models that say what they are told."""
+    start_parrots(stack)
 
 
 @pytest.fixture

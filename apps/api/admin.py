@@ -1,24 +1,27 @@
-"""Admin of access: owners, prices, the audit log and logins; keys are in `key_admin`."""
+"""Admin of access: owners, prices and the audit log. Keys and logins have files of their own."""
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from typing import Any
 
+from django import forms
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
-from django.contrib.auth.admin import UserAdmin as StockUserAdmin
-from django.contrib.auth.models import Group, User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.paginator import InfinitePaginator
 
 from apps.api import services
 from apps.api.key_admin import ApiKeyAdmin
+from apps.api.login_admin import LoginAdmin
 from apps.api.models import AuditEvent, Owner, PriceVersion
-from apps.models.admin_base import ReadOnlyAdmin, actor_of, for_each
+from apps.models.admin_base import ReadOnlyAdmin, actor_of, column, for_each
 
-__all__ = ["ApiKeyAdmin"]
+__all__ = ["ApiKeyAdmin", "LoginAdmin"]  # registered by being imported
 
 
 @admin.register(Owner)
@@ -30,6 +33,19 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
     readonly_fields = ("active", "created_at")
     autocomplete_fields = ("user",)
     actions = ("suspend", "readmit")
+
+    def save_model(
+        self, request: HttpRequest, obj: Owner, form: forms.ModelForm[Any], change: bool
+    ) -> None:
+        """Another login decides from now on whether the keys may be used: admission is told."""
+        super().save_model(request, obj, form, change)
+        verb = "edit" if change else "create"
+        values = {name: str(form.cleaned_data[name]) for name in form.changed_data}
+        services.audit_record(
+            actor=actor_of(request), action=f"owner.{verb}", subject=obj.name, **values
+        )
+        if change and "user" in form.changed_data:
+            services.owner_keys_changed(owner=obj)
 
     @admin.action(description="Suspend all keys", permissions=["change"])
     def suspend(self, request: HttpRequest, rows: QuerySet[Owner]) -> None:
@@ -46,7 +62,15 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
 class PriceVersionAdmin(ModelAdmin):  # type: ignore[misc]
     """Rows never change: a new price is a new row."""
 
-    list_display = ("model", "starts_at", "input_micros", "cached_micros", "output_micros")
+    list_display = ("__str__", "starts_at", "input_micros", "cached_micros", "output_micros")
+
+    def save_model(
+        self, request: HttpRequest, obj: PriceVersion, form: forms.ModelForm[Any], change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        actor = actor_of(request)
+        values = {name: str(value) for name, value in form.cleaned_data.items()}
+        services.audit_record(actor=actor, action="price.add", subject=str(obj), **values)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -59,20 +83,12 @@ class PriceVersionAdmin(ModelAdmin):  # type: ignore[misc]
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("at", "actor", "action", "subject", "address")
     search_fields = ("=actor", "=action", "=subject")
+    search_help_text = "An exact actor, action or subject."
+    fields = ("at", "actor", "address", "action", "subject", "what")
+    paginator = InfinitePaginator
     show_full_result_count = False
 
-
-admin.site.unregister(User)
-admin.site.unregister(Group)
-
-
-@admin.register(User)
-class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-
-
-@admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ModelAdmin):  # type: ignore[misc]
-    pass
+    @column("What changed")
+    def what(self, event: AuditEvent) -> SafeString:
+        text = json.dumps(event.detail, indent=2, ensure_ascii=False)
+        return format_html('<pre class="pg-code" tabindex="0">{}</pre>', text)

@@ -8,3 +8,8 @@ from django.apps import AppConfig
 class ApiConfig(AppConfig):
     name = "apps.api"
     verbose_name = "Access"
+
+    def ready(self) -> None:
+        from apps.api.login_audit import watch_logins  # needs the models
+
+        watch_logins()

@@ -30,7 +30,6 @@ PAGES = [
     "api_priceversion",
     "api_auditevent",
     "auth_user",
-    "auth_group",
     "usage_usagerecord",
     "usage_usagehour",
     "usage_usageday",

@@ -1,0 +1,172 @@
+"""Who may open which page and press which button: role × page × action."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from apps.api.models import ApiKey, AuditEvent, Owner
+from apps.api.roles import Role, login_set_active, login_set_role
+from apps.api.selectors import key_read
+from apps.api.services import Actor, key_create, owner_get_or_create
+from apps.models.models import Desired, ServedModel
+from apps.models.services import model_register
+from engine.errors import InvalidRequest
+from inference_site.launcher import random_model
+
+pytestmark = pytest.mark.django_db
+ACTOR = Actor("tests")
+OWNER, OPERATOR, VIEWER, KEYS = Role.OWNER, Role.OPERATOR, Role.VIEWER, Role.KEYS
+STAFF = {OWNER, OPERATOR, VIEWER}
+# Page → roles that may open it. Everybody else is refused or sent to the login.
+PAGES = {
+    "index": STAFF,
+    "catalog_servedmodel_changelist": STAFF,
+    "catalog_engineinstance_changelist": STAFF,
+    "catalog_host_changelist": STAFF,
+    "api_apikey_changelist": STAFF,
+    "api_owner_changelist": STAFF,
+    "api_auditevent_changelist": STAFF,
+    "api_priceversion_changelist": STAFF,
+    "usage_usagerecord_changelist": STAFF,
+    "catalog_servedmodel_add": {OWNER, OPERATOR},
+    "api_apikey_add": {OWNER, OPERATOR},
+    "api_owner_add": {OWNER, OPERATOR},
+    "api_priceversion_add": {OWNER},
+    "auth_user_changelist": {OWNER},
+    "auth_user_add": {OWNER},
+}
+# Button → roles that may press it.
+BUTTONS = {
+    "load": {OWNER, OPERATOR},
+    "unload": {OWNER, OPERATOR},
+    "restart": {OWNER, OPERATOR},
+    "revoke": {OWNER, OPERATOR},
+    "rotate": {OWNER, OPERATOR},
+}
+
+
+def log_in(client: Client, role: Role) -> User:
+    user = User.objects.create_user(f"the-{role}")
+    login_set_role(user=user, role=role, actor=ACTOR)
+    client.force_login(user)
+    return user
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ServedModel:
+    random_model.write(tmp_path / "tiny")
+    return model_register(name="tiny", source=str(tmp_path / "tiny"))
+
+
+@pytest.fixture
+def key() -> ApiKey:
+    return key_create(owner=owner_get_or_create(name="somebody"), name="theirs")[0]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_pages_open_for_their_roles_and_no_others(role: Role, client: Client) -> None:
+    log_in(client, role)
+    opened = {page for page in PAGES if client.get(reverse(f"admin:{page}")).status_code == 200}
+    assert opened == {page for page, roles in PAGES.items() if role in roles}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("button", BUTTONS)
+def test_buttons_work_for_their_roles_and_no_others(
+    role: Role, button: str, client: Client, model: ServedModel, key: ApiKey
+) -> None:
+    log_in(client, role)
+    if button in ("revoke", "rotate"):
+        url = reverse(f"admin:api_apikey_{button}", args=[key.pk])
+    else:
+        url = reverse("admin:catalog_servedmodel_act", args=[model.pk, button])
+    events = AuditEvent.objects.count()
+    client.post(url, {"grace_hours": "0"})
+    acted = AuditEvent.objects.count() > events
+    assert acted == (role in BUTTONS[button])
+
+
+@pytest.mark.parametrize("role", [VIEWER, KEYS])
+def test_forms_of_others_change_nothing(
+    role: Role, client: Client, model: ServedModel, key: ApiKey
+) -> None:
+    log_in(client, role)
+    client.post(reverse("admin:api_apikey_change", args=[key.pk]), {"name": "mine"})
+    client.post(
+        reverse("admin:catalog_servedmodel_change", args=[model.pk]), {"desired": "unloaded"}
+    )
+    data = {"action": "unload", "_selected_action": [str(model.pk)]}
+    client.post(reverse("admin:catalog_servedmodel_changelist"), data)
+    model.refresh_from_db()
+    key.refresh_from_db()
+    assert (model.desired, key.name) == (Desired.LOADED, "theirs")
+
+
+def test_nobody_deletes_or_edits_history(client: Client, key: ApiKey) -> None:
+    log_in(client, OWNER)
+    event = AuditEvent.objects.latest("pk")
+    page = reverse("admin:api_auditevent_change", args=[event.pk])
+    assert client.post(page, {"actor": "nobody"}).status_code == 403
+    assert client.post(reverse("admin:api_apikey_delete", args=[key.pk])).status_code == 403
+
+
+def test_owner_makes_a_login_with_a_role_and_it_is_audited(client: Client) -> None:
+    log_in(client, OWNER)
+    word = "correct horse battery"
+    data = {"username": "vera", "role": "viewer", "password1": word, "password2": word}
+    client.post(reverse("admin:auth_user_add"), data)
+    vera = User.objects.get(username="vera")
+    assert vera.has_perm("catalog.view_servedmodel")
+    assert not vera.has_perm("catalog.change_servedmodel")
+    assert set(AuditEvent.objects.filter(subject="vera").values_list("action", flat=True)) == {
+        "login.create",
+        "login.role",
+    }
+
+
+def test_login_for_keys_only_gets_an_owner_of_its_own(client: Client) -> None:
+    user = log_in(client, KEYS)
+    assert Owner.objects.get(user=user).name == user.username
+
+
+def test_last_owner_stays_owner_and_active(client: Client) -> None:
+    user = log_in(client, OWNER)
+    with pytest.raises(InvalidRequest, match="last owner"):
+        login_set_active(user=user, active=False, actor=ACTOR)
+    with pytest.raises(InvalidRequest, match="last owner"):
+        login_set_role(user=user, role=VIEWER, actor=ACTOR)
+
+
+def test_switching_a_login_off_ends_the_keys_of_its_owners(client: Client) -> None:
+    log_in(client, OWNER)
+    user = User.objects.create_user("leaver")
+    owner = Owner.objects.create(name="leaver", user=user)
+    key, _ = key_create(owner=owner, name="laptop")
+    page = reverse("admin:auth_user_change", args=[user.pk])
+    client.post(page, {"username": "leaver", "role": "keys"})  # no tick at is_active
+    known = key_read(key.public_id)
+    assert known is not None
+    assert known.dead
+    assert known.epoch > key.epoch  # what web processes remember is stale
+    assert not ApiKey.objects.usable().filter(pk=key.pk).exists()
+
+
+def test_login_is_in_the_audit_log(client: Client) -> None:
+    log_in(client, VIEWER)
+    assert AuditEvent.objects.filter(action="login.in", subject="the-viewer").exists()
+
+
+def test_too_many_wrong_passwords_lock_the_login(client: Client, settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick
+    User.objects.create_superuser("boss", password="right")
+    data = {"username": "boss", "password": "wrong"}
+    replies = [client.post(reverse("admin:login"), data).status_code for _ in range(10)]
+    assert replies[-1] == 429
+    data["password"] = "right"
+    assert client.post(reverse("admin:login"), data).status_code == 429

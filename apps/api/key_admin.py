@@ -125,7 +125,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         rows: QuerySet[ApiKey] = super().get_queryset(request)
-        return rows.select_related("owner__user", "successor")
+        return rows.filter(temporary=False).select_related("owner__user", "successor")
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view

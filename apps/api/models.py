@@ -68,6 +68,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         login = Q(owner__user__isnull=True) | Q(owner__user__is_active=True)
         return self.filter(alive, login, revoked_at__isnull=True, owner__active=True)
 
+    def listed(self) -> ApiKeyQuerySet:
+        """Keys that people made and manage."""
+        return self.filter(temporary=False)
+
     def unpublished(self) -> ApiKeyQuerySet:
         """Keys whose last change Redis may not know yet: the outbox of epochs."""
         return self.filter(epoch__gt=F("published_epoch"))
@@ -90,6 +94,9 @@ class ApiKey(models.Model):
     parallel = _limit("Requests at the same time.")
     budget_tokens = _limit("Tokens this key may spend in all.")
     expires_at = models.DateTimeField(null=True, blank=True)
+    temporary = models.BooleanField(
+        default=False, editable=False, help_text="Made by the playground; in no list, ends soon."
+    )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     successor = models.OneToOneField(
         "self",

@@ -97,7 +97,7 @@ def tenant_salt(owner_id: int) -> bytes:
 
 def keys_visible(owner_ids: Iterable[int] | None = None) -> QuerySet[ApiKey]:
     """Keys with their owners and successors; of these owners only, if given."""
-    keys = ApiKey.objects.select_related("owner__user", "successor")
+    keys = ApiKey.objects.listed().select_related("owner__user", "successor")
     return keys if owner_ids is None else keys.filter(owner_id__in=list(owner_ids))
 
 

@@ -78,6 +78,7 @@ def key_create(
     expires_at: datetime | None = None,
     actor: Actor = Actor(),
     text: str | None = None,
+    temporary: bool = False,
 ) -> tuple[ApiKey, str]:
     """Make a key; the second value is its text, shown once. `text` imports a given key.
 
@@ -94,6 +95,7 @@ def key_create(
         owner=owner,
         name=name,
         expires_at=expires_at,
+        temporary=temporary,
         **changes,
     )
     audit_record(actor=actor, action="key.create", subject=key.public_id, name=name, **changes)

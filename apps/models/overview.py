@@ -64,7 +64,11 @@ def overview_read() -> Overview:
     models = tuple(ServedModel.objects.prefetch_related("instances__host"))
     ends = Q(expires_at__lt=now + KEY_EXPIRES_SOON) | Q(budget_tokens__isnull=False)
     watched = (
-        ApiKey.objects.usable().filter(ends).select_related("owner__user").order_by("expires_at")
+        ApiKey.objects.listed()
+        .usable()
+        .filter(ends)
+        .select_related("owner__user")
+        .order_by("expires_at")
     )
     keys = tuple(watched[:WATCHED_KEYS])
     facts: dict[str, Any] = {
@@ -72,7 +76,7 @@ def overview_read() -> Overview:
         "models": models,
         "hosts": tuple(Host.objects.all()),
         "adapters": tuple(Adapter.objects.select_related("target", "base")),
-        "keys_usable": ApiKey.objects.usable().count(),
+        "keys_usable": ApiKey.objects.listed().usable().count(),
         "keys": keys,
     }
     try:

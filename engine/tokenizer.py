@@ -56,6 +56,37 @@ class Tokenizer:
         ids: list[int] = self.fast.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
+    def encode_cut(
+        self,
+        text: str,
+        second: str | None = None,
+        *,
+        most: int | None = None,
+        most_each: tuple[int | None, int | None] = (None, None),
+        side: str = "right",
+        add_special_tokens: bool = True,
+    ) -> tuple[list[int], int]:
+        """Ids of a text or a pair, and where the second text begins where the model marks that.
+
+        `most` bounds all ids, special tokens included and kept; of a pair the longer text is cut
+        first. `most_each` bounds the texts before. `side` is the end that is cut.
+        """
+        texts = [text] if second is None else [text, second]
+        parts = [self.fast.encode(one, add_special_tokens=False) for one in texts]
+        rooms = [
+            len(p.ids) if cap is None else min(cap, len(p.ids))
+            for p, cap in zip(parts, most_each, strict=False)
+        ]
+        if most is not None:
+            extra = self.fast.num_special_tokens_to_add(second is not None)
+            rooms = _shared_room(rooms, most - extra * add_special_tokens)
+        for part, room in zip(parts, rooms, strict=True):
+            part.truncate(room, direction=side)
+        pair = parts[1] if second is not None else None
+        joined = self.fast.post_process(parts[0], pair, add_special_tokens)
+        types = joined.type_ids
+        return joined.ids, types.index(1) if 1 in types else 0
+
     def decode(self, ids: list[int], *, skip_special_tokens: bool = True) -> str:
         text: str = self.fast.decode(ids, skip_special_tokens=skip_special_tokens)
         return text
@@ -129,6 +160,20 @@ class Tokenizer:
         """Named special tokens (bos_token, eos_token, …) as templates expect them."""
         names = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
         return {name: text for name in names if (text := _content(self.config.get(name)))}
+
+
+def _shared_room(lengths: list[int], room: int) -> list[int]:
+    """Lengths that fit `room` together, the longest cut first."""
+    room = max(0, room)
+    if sum(lengths) <= room:
+        return lengths
+    if len(lengths) == 1:
+        return [room]
+    least = min(lengths)
+    if 2 * least >= room:
+        return [room - room // 2, room // 2]
+    rest = room - least
+    return [least, rest] if lengths[0] == least else [rest, least]
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from apps.models.catalog import CatalogModel
 from engine.client import Admission
 from engine.errors import ContextTooLong, InvalidRequest
 from engine.messages import Bill, QueueBody
+from engine.pooling.params import names_of
 from engine.sampling_params import SamplingParams
 
 LANE = "high"
@@ -32,6 +33,12 @@ class Call:
 
 def sampling_for(body: GenerationBody, model: CatalogModel, caps: ApiCaps) -> SamplingParams:
     """Checked sampling fields. Raises `InvalidRequest` before anything is tokenised."""
+    if model.pooling is not None:
+        raise InvalidRequest(
+            f"The model {model.name!r} does not generate text; it is for "
+            f"{names_of(model.pooling.tasks)}.",
+            param="model",
+        )
     if body.priority and not model.by_priority:
         raise InvalidRequest(
             f"'priority' must be 0: {model.name!r} runs requests in order of arrival "

@@ -25,9 +25,11 @@ class ApiCaps:
     max_body: int = setting(4 * MIB, "bytes of a JSON body", low=1024, high=64 * MIB)
     max_prompts: int = setting(128, "prompts in one completions call", low=1, high=1024)
     max_messages: int = setting(2048, "messages in one chat call", low=1, high=16384)
+    max_inputs: int = setting(2048, "inputs in one embeddings call", low=1, high=16384)
+    max_documents: int = setting(1000, "documents in one rerank call", low=1, high=10000)
     max_tools: int = setting(128, "tools in one chat call", low=1, high=1024)
     max_schema_bytes: int = setting(
-        64 * 1024, "bytes of one tool's JSON", low=1024, high=256 * 1024
+        64 * 1024, "bytes of one tool's JSON or of a JSON schema", low=1024, high=256 * 1024
     )
     max_n: int = setting(8, "choices per prompt", low=1, high=128)
     max_stop: int = setting(4, "stop strings", low=0, high=16)

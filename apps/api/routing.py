@@ -19,6 +19,7 @@ from apps.api.config import api_caps, api_settings, client_settings
 from apps.api.consumers import ChatCompletions, Completions, refuse
 from apps.api.errors import public_error
 from apps.api.messages import CountTokens, Messages
+from apps.api.pooling_consumers import POOLING_CONSUMERS
 from apps.api.responses import ResponseById, Responses
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
@@ -31,7 +32,15 @@ log = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-CONSUMERS = (Completions, ChatCompletions, Responses, ResponseById, Messages, CountTokens)
+CONSUMERS = (
+    Completions,
+    ChatCompletions,
+    Responses,
+    ResponseById,
+    Messages,
+    CountTokens,
+    *POOLING_CONSUMERS,
+)
 PUBLIC_PATHS = frozenset(
     {
         "/livez",

@@ -1,0 +1,313 @@
+"""/v1/embeddings, /pooling, /classify, /score and /rerank: one request, one answer, no tokens."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from apps.api import pooling_answers, pooling_prompts
+from apps.api.admission import Call, admission_for
+from apps.api.consumers import JSON, GenerationConsumer, Opened
+from apps.api.pooling_answers import PoolingAnswer, Shape
+from apps.api.pooling_bodies import (
+    ClassifyBody,
+    EmbeddingBody,
+    InputBody,
+    PoolBody,
+    PoolingBody,
+    RerankBody,
+    ScoreBody,
+    read_input,
+    read_rerank,
+    read_score,
+)
+from apps.api.pooling_prompts import Pair, PoolingPrompt
+from apps.api.prompt import Prompt
+from apps.api.selectors import KeySnapshot
+from apps.api.writer import Headers, ResponseWriter
+from apps.models.catalog import CatalogModel
+from engine.errors import InvalidRequest
+from engine.messages import Counts
+from engine.pooling.card import PoolingCard
+from engine.pooling.params import PoolingParams, PoolingTask, names_of
+from engine.sampling_params import SamplingParams
+
+FLOAT_CHARS = 12  # of JSON
+MAX_FLOATS = 1 << 22  # of one answer with a row per token
+ROUTE_OF = {
+    PoolingTask.EMBED: "/v1/embeddings",
+    PoolingTask.CLASSIFY: "/classify",
+    PoolingTask.TOKEN_EMBED: "/pooling",
+    PoolingTask.TOKEN_CLASSIFY: "/pooling",
+}
+
+
+class PoolingConsumer(GenerationConsumer[Any]):
+    """Reads, checks and admits as generation does; the engine answers with vectors."""
+
+    prefix: ClassVar[str]
+
+    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Any, Any]:
+        runtime, body = self.runtime, call.body
+        model = await runtime.models.target(body.model, key)
+        epoch = runtime.models.catalog.epoch
+        card = card_of(model)
+        if body.priority and not model.by_priority:
+            raise InvalidRequest(
+                f"'priority' must be 0: {model.name!r} runs requests in order of arrival.",
+                param="priority",
+            )
+        pooling = self.pooling(body, card, model)
+        prompts, shape = await self.work(body, card, model, pooling)
+        pooling.second_at = [p.second_at for p in prompts] if any(_seconds(prompts)) else []
+        numbers = _numbers(prompts, card, pooling)
+        answer = PoolingAnswer(f"{self.prefix}{call.rid}", body.model, len(prompts), numbers, shape)
+        admission = admission_for(
+            call,
+            SamplingParams(max_tokens=0),
+            [Prompt(prompt.token_ids) for prompt in prompts],
+            model,
+            key,
+            catalog_epoch=epoch,
+            price=runtime.models.prices.of(model.name),
+            settings=runtime.settings,
+        )
+        admission.body.pooling = pooling
+        return answer, admission
+
+    async def _whole(self, opened: Opened, headers: Headers, writer: ResponseWriter) -> None:
+        deltas = await opened.stream.whole()
+        counts = opened.stream.counts or Counts()
+        answer: Any = opened.answer
+        body = await self.runtime.prompts.near(
+            FLOAT_CHARS * answer.floats, lambda: answer.whole(deltas, counts)
+        )
+        timing = b"queue;dur=%d, total;dur=%d" % (counts.queue_ms, counts.total_ms)
+        await writer.whole(200, [JSON, *headers, (b"server-timing", timing)], body)
+
+    def pooling(self, body: Any, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+        """What the engine shall do. Raises `InvalidRequest` for what the model is not for."""
+        raise NotImplementedError
+
+    async def work(
+        self, body: Any, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
+    ) -> tuple[list[PoolingPrompt], Shape]:
+        """The prompts, and how their vectors become an answer."""
+        raise NotImplementedError
+
+
+class Embeddings(PoolingConsumer):
+    """POST /v1/embeddings."""
+
+    route, prefix = "/v1/embeddings", "embd-"
+
+    def parse(self, data: bytes) -> tuple[EmbeddingBody, list[str]]:
+        return read_input(EmbeddingBody, data, self.runtime.caps)
+
+    def pooling(self, body: EmbeddingBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+        return embedding_params(body, PoolingTask.EMBED, card, model)
+
+    async def work(
+        self, body: EmbeddingBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
+    ) -> tuple[list[PoolingPrompt], Shape]:
+        prompts = await pooling_prompts.of_input(self.runtime.prompts, body, model, card)
+        return prompts, pooling_answers.embeddings(body.encoding_format)
+
+
+class Pooling(PoolingConsumer):
+    """POST /pooling."""
+
+    route, prefix = "/pooling", "pool-"
+
+    def parse(self, data: bytes) -> tuple[PoolBody, list[str]]:
+        return read_input(PoolBody, data, self.runtime.caps)
+
+    def pooling(self, body: PoolBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+        return embedding_params(body, body.task or card.task, card, model, param="task")
+
+    async def work(
+        self, body: PoolBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
+    ) -> tuple[list[PoolingPrompt], Shape]:
+        prompts = await pooling_prompts.of_input(self.runtime.prompts, body, model, card)
+        columns = 0
+        if pooling.task.per_token:
+            columns = pooling.dimensions or card.width(pooling.task)
+            _check_size(prompts, columns)
+        return prompts, pooling_answers.pooled(body.encoding_format, columns)
+
+
+class Classify(PoolingConsumer):
+    """POST /classify."""
+
+    route, prefix = "/classify", "classify-"
+
+    def parse(self, data: bytes) -> tuple[ClassifyBody, list[str]]:
+        return read_input(ClassifyBody, data, self.runtime.caps)
+
+    def pooling(self, body: InputBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+        check_task(PoolingTask.CLASSIFY, card, model)
+        return PoolingParams(task=PoolingTask.CLASSIFY, activate=body.use_activation)
+
+    async def work(
+        self, body: InputBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
+    ) -> tuple[list[PoolingPrompt], Shape]:
+        prompts = await pooling_prompts.of_input(self.runtime.prompts, body, model, card)
+        return prompts, pooling_answers.classes(card)
+
+
+class Score(PoolingConsumer):
+    """POST /score: a cross-encoder reads each pair, a bi-encoder each text once."""
+
+    route, prefix = "/score", "score-"
+
+    def parse(self, data: bytes) -> tuple[ScoreBody, list[str]]:
+        return read_score(data, self.runtime.caps)
+
+    def pooling(self, body: PoolingBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+        return scoring_params(body, card, model)
+
+    async def work(
+        self, body: ScoreBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
+    ) -> tuple[list[PoolingPrompt], Shape]:
+        queries, documents = body.sides()
+        prompts, pairing = await self.pairs(body, queries, documents, card, model)
+        return prompts, pooling_answers.scores(pairing)
+
+    async def pairs(
+        self, body: Any, queries: list[str], documents: list[str], card: PoolingCard,
+        model: CatalogModel,
+    ) -> tuple[list[PoolingPrompt], Any]:  # fmt: skip
+        """Prompts, and what makes one score per document of their vectors."""
+        pool, caps = self.runtime.prompts, (body.max_tokens_per_query, body.max_tokens_per_doc)
+        if card.task is PoolingTask.EMBED:
+            texts = [(text, caps[0]) for text in queries] + [(text, caps[1]) for text in documents]
+            prompts = await pooling_prompts.of_texts(pool, texts, body, model, card)
+            return prompts, pooling_answers.cosines(len(queries))
+        each = queries if len(queries) > 1 else queries * len(documents)
+        pairs = [Pair(q, d, *caps) for q, d in zip(each, documents, strict=True)]
+        prompts = await pooling_prompts.of_pairs(pool, pairs, body, model, card)
+        return prompts, pooling_answers.single
+
+
+class ScoreV1(Score):
+    """The same under /v1."""
+
+    route = "/v1/score"
+
+
+class Rerank(Score):
+    """POST /rerank."""
+
+    route, prefix = "/rerank", "rerank-"
+
+    def parse(self, data: bytes) -> tuple[Any, list[str]]:
+        return read_rerank(data, self.runtime.caps)
+
+    async def work(
+        self, body: Any, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
+    ) -> tuple[list[PoolingPrompt], Shape]:
+        asked: RerankBody = body
+        prompts, pairing = await self.pairs(asked, [asked.query], asked.documents, card, model)
+        shape = pooling_answers.ranking(
+            pairing, asked.documents, asked.top_n, asked.return_documents
+        )
+        return prompts, shape
+
+
+class RerankV1(Rerank):
+    """The same under /v1."""
+
+    route = "/v1/rerank"
+
+
+class RerankV2(Rerank):
+    """The same under /v2, where Cohere's clients look."""
+
+    route = "/v2/rerank"
+
+
+POOLING_CONSUMERS = (
+    Embeddings, Pooling, Classify, Score, ScoreV1, Rerank, RerankV1, RerankV2,
+)  # fmt: skip
+
+
+def card_of(model: CatalogModel) -> PoolingCard:
+    """Raises `InvalidRequest` for a model that generates."""
+    if model.pooling is None:
+        raise InvalidRequest(
+            f"The model {model.name!r} generates text; it is not for embedding, classifying or "
+            "scoring. Use /v1/chat/completions, or name another model.",
+            param="model",
+        )
+    return model.pooling
+
+
+def check_task(
+    task: PoolingTask, card: PoolingCard, model: CatalogModel, param: str = "model"
+) -> None:
+    """Raises `InvalidRequest`."""
+    if task not in card.tasks:
+        raise InvalidRequest(
+            f"The model {model.name!r} is not for {task}; it is for {names_of(card.tasks)} "
+            f"({ROUTE_OF[card.task]}).",
+            param=param,
+        )
+
+
+def embedding_params(
+    body: EmbeddingBody, task: PoolingTask, card: PoolingCard, model: CatalogModel,
+    param: str = "model",
+) -> PoolingParams:  # fmt: skip
+    """Raises `InvalidRequest` for a task or for dimensions that the model does not have."""
+    check_task(task, card, model, param)
+    if body.dimensions is not None:
+        _check_dimensions(body.dimensions, task, card, model)
+    return PoolingParams(task=task, dimensions=body.dimensions, activate=body.use_activation)
+
+
+def scoring_params(body: PoolingBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+    """Raises `InvalidRequest` unless the model embeds, or gives one number per pair."""
+    if card.task is PoolingTask.EMBED:
+        return PoolingParams(task=PoolingTask.EMBED)
+    if card.task is not PoolingTask.CLASSIFY or len(card.labels) != 1:
+        raise InvalidRequest(
+            f"The model {model.name!r} cannot score pairs: that takes a model with one label, or "
+            f"one that embeds; this one is for {ROUTE_OF[card.task]}.",
+            param="model",
+        )
+    return PoolingParams(task=PoolingTask.CLASSIFY, activate=body.use_activation)
+
+
+def _check_dimensions(
+    asked: int, task: PoolingTask, card: PoolingCard, model: CatalogModel
+) -> None:
+    sizes, width = card.matryoshka, card.width(task)
+    if sizes is None or task not in (PoolingTask.EMBED, PoolingTask.TOKEN_EMBED):
+        raise InvalidRequest(
+            f"The model {model.name!r} has vectors of {width} dimensions only (it is no Matryoshka "
+            "model). Leave 'dimensions' out.",
+            param="dimensions",
+        )
+    if asked > width or (sizes and asked not in sizes):
+        possible = f"one of {', '.join(map(str, sizes))}" if sizes else f"1 to {width}"
+        raise InvalidRequest(f"'dimensions' must be {possible}.", param="dimensions")
+
+
+def _check_size(prompts: list[PoolingPrompt], columns: int) -> None:
+    """Matrices are large: an answer holds so many numbers and no more."""
+    numbers = columns * sum(len(prompt.token_ids) for prompt in prompts)
+    if numbers > MAX_FLOATS:
+        raise InvalidRequest(
+            f"The answer would hold {numbers} numbers; at most {MAX_FLOATS} fit. Send fewer or "
+            "shorter inputs.",
+            param="input",
+        )
+
+
+def _seconds(prompts: list[PoolingPrompt]) -> list[int]:
+    return [prompt.second_at for prompt in prompts]
+
+
+def _numbers(prompts: list[PoolingPrompt], card: PoolingCard, pooling: PoolingParams) -> int:
+    width = pooling.dimensions or card.width(pooling.task)
+    rows = sum(len(p.token_ids) for p in prompts) if pooling.task.per_token else len(prompts)
+    return width * rows

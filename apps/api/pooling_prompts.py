@@ -1,0 +1,162 @@
+"""Inputs of the pooling routes → token ids that fit the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from apps.api.pooling_bodies import InputBody, PoolingBody
+from apps.api.prompt import Prompt
+from apps.api.prompts import PromptPool
+from apps.models.catalog import CatalogModel
+from engine.errors import ContextTooLong, InvalidRequest
+from engine.pooling.card import PoolingCard
+from engine.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingPrompt:
+    """One prompt; `second_at` as in `PoolingParams`."""
+
+    token_ids: list[int]
+    second_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query and a document for a cross-encoder, and bounds for each of them."""
+
+    query: str
+    document: str
+    most_query: int | None = None
+    most_document: int | None = None
+
+
+async def of_input(
+    pool: PromptPool, body: InputBody, model: CatalogModel, card: PoolingCard
+) -> list[PoolingPrompt]:
+    """Raises `InvalidRequest` for ids outside the vocabulary and prompts that are too long."""
+    tokenizer = (await pool.text_of(model)).tokenizer
+    most = _most(body, model)
+    if body.chat is not None:
+        prompts = await pool.chat(body.chat, model)
+        found = [PoolingPrompt(_cut(prompt, most, body, tokenizer)) for prompt in prompts]
+        return _fitting(found, model, "messages")
+    given = body.input
+    assert given is not None
+    texts = [given] if isinstance(given, str) else [t for t in given if isinstance(t, str)]
+    if texts:
+        work = partial(_encode, tokenizer, texts, body, most, card.lowercase)
+        return _fitting(await pool.near(sum(map(len, texts)), work), model, "input")
+    lists: list[Any] = [given] if isinstance(given[0], int) else list(given)
+    ids = [_known(one, model) for one in lists]
+    found = [PoolingPrompt(_cut(Prompt(one), most, body, tokenizer)) for one in ids]
+    return _fitting(found, model, "input")
+
+
+async def of_texts(
+    pool: PromptPool, texts: list[tuple[str, int | None]], body: PoolingBody, model: CatalogModel,
+    card: PoolingCard,
+) -> list[PoolingPrompt]:  # fmt: skip
+    """Texts by themselves, each with a bound of its own."""
+    tokenizer = (await pool.text_of(model)).tokenizer
+    work = partial(_encode_bounded, tokenizer, texts, body, _most(body, model), card.lowercase)
+    found = await pool.near(sum(len(text) for text, _ in texts), work)
+    return _fitting(found, model, "documents")
+
+
+async def of_pairs(
+    pool: PromptPool, pairs: list[Pair], body: PoolingBody, model: CatalogModel, card: PoolingCard
+) -> list[PoolingPrompt]:
+    """Each pair is one prompt."""
+    tokenizer = (await pool.text_of(model)).tokenizer
+    work = partial(_encode_pairs, tokenizer, pairs, body, _most(body, model), card.lowercase)
+    size = sum(len(pair.query) + len(pair.document) for pair in pairs)
+    return _fitting(await pool.near(size, work), model, "documents")
+
+
+def _encode(
+    tokenizer: Tokenizer, texts: list[str], body: InputBody, most: int | None, lower: bool
+) -> list[PoolingPrompt]:
+    return [
+        PoolingPrompt(
+            tokenizer.encode_cut(
+                _cased(text, lower),
+                most=most,
+                side=body.truncation_side,
+                add_special_tokens=body.add_special_tokens,
+            )[0]
+        )
+        for text in texts
+    ]
+
+
+def _encode_bounded(
+    tokenizer: Tokenizer, texts: list[tuple[str, int | None]], body: PoolingBody, most: int | None,
+    lower: bool,
+) -> list[PoolingPrompt]:  # fmt: skip
+    side = body.truncation_side
+    return [
+        PoolingPrompt(
+            tokenizer.encode_cut(
+                _cased(text, lower), most=most, most_each=(bound, None), side=side
+            )[0]
+        )
+        for text, bound in texts
+    ]
+
+
+def _encode_pairs(
+    tokenizer: Tokenizer, pairs: list[Pair], body: PoolingBody, most: int | None, lower: bool
+) -> list[PoolingPrompt]:
+    return [
+        PoolingPrompt(
+            *tokenizer.encode_cut(
+                _cased(pair.query, lower),
+                _cased(pair.document, lower),
+                most=most,
+                most_each=(pair.most_query, pair.most_document),
+                side=body.truncation_side,
+            )
+        )
+        for pair in pairs
+    ]
+
+
+def _cased(text: str, lower: bool) -> str:
+    """sentence_bert_config.json may ask for lower case before the tokenizer."""
+    return text.lower() if lower else text
+
+
+def _most(body: PoolingBody, model: CatalogModel) -> int | None:
+    most = body.truncate_prompt_tokens
+    return model.max_model_len if most == -1 else most
+
+
+def _cut(prompt: Prompt, most: int | None, body: PoolingBody, tokenizer: Tokenizer) -> list[int]:
+    return prompt.token_ids if most is None else prompt.cut(
+        most, body.truncation_side, tokenizer
+    ).token_ids  # fmt: skip
+
+
+def _known(ids: list[int], model: CatalogModel) -> list[int]:
+    if ids and not (min(ids) >= 0 and max(ids) < model.vocab_size):
+        raise InvalidRequest(
+            f"'input' holds a token id outside the vocabulary (0 to {model.vocab_size - 1}).",
+            param="input",
+        )
+    return ids
+
+
+def _fitting(found: list[PoolingPrompt], model: CatalogModel, param: str) -> list[PoolingPrompt]:
+    for i, prompt in enumerate(found):
+        if not prompt.token_ids:
+            raise InvalidRequest(f"Entry {i} of '{param}' has no tokens.", param=param)
+        if len(prompt.token_ids) > model.max_model_len:
+            raise ContextTooLong(
+                f"Entry {i} of '{param}' has {len(prompt.token_ids)} tokens and {model.name} takes "
+                f"{model.max_model_len}. Shorten it, or send truncate_prompt_tokens: -1.",
+                param=param,
+            )
+    return found

@@ -92,6 +92,7 @@ class Answer:
         self.params = params
         self.prompts = prompts
         self.continuous_usage = False
+        self.unmet: tuple[str, ...] = ()  # fields that this model cannot follow
         self.width = len(prompts) * params.n
         self._completion_tokens = 0
         head = {"id": self.id, "object": self.chunk_object, "created": self.created, "model": model}
@@ -110,7 +111,6 @@ class Answer:
         out = [self._chunk(choice) for choice in self._choices(delta)]
         return out[0] if len(out) == 1 else b"".join(out)
 
-    def usage_chunk(self, counts: Counts) -> bytes:
     def closing(self, counts: Counts, include_usage: bool) -> bytes:
         """The end of a stream in which nothing went wrong."""
         return self.usage_chunk(counts) + DONE if include_usage else DONE
@@ -122,6 +122,7 @@ class Answer:
     def _choices(self, delta: Delta) -> list[ChoiceDelta]:
         return delta.choices if self._pacer is None else self._pacer.take(delta.choices)
 
+    def usage_chunk(self, counts: Counts) -> bytes:
         return self._head + b'],"usage":' + orjson.dumps(self._usage(counts)) + b"}\n\n"
 
     def whole(self, deltas: Iterable[Delta], counts: Counts) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from engine.sampling_params import SamplingCaps
 from engine.settings import setting
+from engine.structured.outputs import StructuredCaps
 
 MIB = 1024 * 1024
 MAX_INT = 10**15
@@ -24,13 +25,16 @@ class ApiCaps:
 
     max_body: int = setting(4 * MIB, "bytes of a JSON body", low=1024, high=64 * MIB)
     max_prompts: int = setting(128, "prompts in one completions call", low=1, high=1024)
-    max_messages: int = setting(2048, "messages in one chat call", low=1, high=16384)
     max_inputs: int = setting(2048, "inputs in one embeddings call", low=1, high=16384)
     max_documents: int = setting(1000, "documents in one rerank call", low=1, high=10000)
+    max_messages: int = setting(2048, "messages in one chat call", low=1, high=16384)
     max_tools: int = setting(128, "tools in one chat call", low=1, high=1024)
     max_schema_bytes: int = setting(
         64 * 1024, "bytes of one tool's JSON or of a JSON schema", low=1024, high=256 * 1024
     )
+    max_regex_chars: int = setting(4096, "characters of a regex", low=16, high=16 * 1024)
+    max_grammar_bytes: int = setting(64 * 1024, "bytes of a grammar", low=1024, high=256 * 1024)
+    max_choices: int = setting(1000, "texts in guided_choice", low=1, high=1000)
     max_n: int = setting(8, "choices per prompt", low=1, high=128)
     max_stop: int = setting(4, "stop strings", low=0, high=16)
     max_stop_chars: int = setting(256, "characters of one stop string", low=1, high=1024)
@@ -49,6 +53,12 @@ class ApiCaps:
             bad_words=self.max_bad_words,
             bad_word_chars=self.max_bad_word_chars,
             logit_bias=self.max_logit_bias,
+            structured=StructuredCaps(
+                schema_bytes=self.max_schema_bytes,
+                regex_chars=self.max_regex_chars,
+                grammar_bytes=self.max_grammar_bytes,
+                choices=self.max_choices,
+            ),
         )
 
 

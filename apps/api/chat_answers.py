@@ -9,6 +9,7 @@ import orjson
 
 from apps.api.answers import OPEN, PLAIN, Answer, Collected, Wishes
 from apps.api.choices import ChoiceReader
+from apps.api.forced_calls import form_with_calls, parser_of_calls, thought_of
 from apps.api.logprobs import Candidates, chat_logprobs
 from apps.api.model_texts import ModelText
 from apps.api.parsers import (
@@ -33,10 +34,10 @@ from engine.tokenizer import Tokenizer
 
 def chat_pipelines(body: ChatBody, text: ModelText, prompt: Prompt) -> list[Pipeline]:
     """One parser per choice; none when all that the model may write is content."""
-    tool = text.parsers.tool if body.offered else None
+    tool = parser_of_calls(body, text)
     if tool is None and text.parsers.reasoning is None:
         return []
-    given = template_kwargs(body, text.template_words)
+    thinking = _thinks(body, text)
     functions = [spec.function for spec in body.offered]
     return [
         pipeline_for(
@@ -44,11 +45,34 @@ def chat_pipelines(body: ChatBody, text: ModelText, prompt: Prompt) -> list[Pipe
             text.parsers.reasoning,
             tools=[Tool(function.name, function.parameters or {}) for function in functions],
             prompt=prompt.tail,
-            thinking=all(given.get(switch, True) for switch in THINKING_SWITCHES),
+            thinking=thinking,
             parallel=body.parallel_tool_calls,
         )
         for _ in range(body.n)
     ]
+
+
+def follow_form(
+    params: SamplingParams, body: ChatBody, text: ModelText, prompt: Prompt
+) -> tuple[str, ...]:
+    """Bind the answer to its form and to that of its calls, after what may be reasoning.
+
+    Returns the names of fields that this model cannot follow. Raises `InvalidRequest`.
+    """
+    parser = parser_of_calls(body, text)
+    form = form_with_calls(body, parser, params.structured_outputs)
+    if form is not None:
+        form.thought = thought_of(
+            text.parsers.reasoning, prompt=prompt.tail, thinking=_thinks(body, text)
+        )
+    params.structured_outputs = form
+    unmet = form is None and any(tool.function.strict for tool in body.offered)
+    return ("tools.function.strict",) if unmet else ()
+
+
+def _thinks(body: ChatBody, text: ModelText) -> bool:
+    given = template_kwargs(body, text.template_words)
+    return all(given.get(switch, True) for switch in THINKING_SWITCHES)
 
 
 class ChatAnswer(Answer):
@@ -67,6 +91,7 @@ class ChatAnswer(Answer):
         self._echo = last_words(body) if body.echo else ""
         self._top = body.top_logprobs or 0
         self._shows_reasoning = body.include_reasoning
+        self._named = body.forced_name is not None
         self._readers = [
             ChoiceReader(text, pipeline)
             for text, pipeline in zip(self._texts, pipelines, strict=False)
@@ -106,9 +131,11 @@ class ChatAnswer(Answer):
         return pieces
 
     def _finish(self, choice: ChoiceDelta) -> str:
-        """`tool_calls` when there are calls and the model itself came to its end."""
+        """`tool_calls` when there are calls, not of a function that the caller named, and the
+        model itself came to its end."""
         if choice.finish is Finish.STOP and choice.stop_reason is None and self._readers:
-            return "tool_calls" if self._readers[choice.index].called else "stop"
+            called = self._readers[choice.index].called and not self._named
+            return "tool_calls" if called else "stop"
         return super()._finish(choice)
 
     def _reasoning_tokens(self) -> int:

@@ -28,7 +28,7 @@ from apps.api.body import (
     header,
     read_body,
 )
-from apps.api.chat_answers import ChatAnswer, chat_pipelines
+from apps.api.chat_answers import ChatAnswer, chat_pipelines, follow_form
 from apps.api.errors import (
     headers_of,
     json_of,
@@ -36,13 +36,14 @@ from apps.api.errors import (
     wrong_method,
 )
 from apps.api.model_texts import ModelText
+from apps.api.parse import IGNORED_NAMES
 from apps.api.prompt import Prompt
 from apps.api.runtime import WebRuntime
 from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import Headers, ResponseWriter, Send, abort_connection
 from apps.models.catalog import CatalogModel
-from engine.client import LimitLeft, RequestStream, StaleSnapshot, new_rid
+from engine.client import RequestStream, StaleSnapshot, new_rid
 from engine.errors import BodyTooLarge, Overloaded, PagodaError
 from engine.messages import Counts, EventKind
 from engine.sampling_params import SamplingParams
@@ -73,10 +74,10 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
     runtime: WebRuntime  # given to `as_asgi`
 
     def __init__(self, *, runtime: WebRuntime) -> None:
-        self.runtime = runtime
         """One consumer is made for each request."""
-
+        self.runtime = runtime
         self._made: Answer | None = None
+
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         rid = scope.get("pagoda_rid") or new_rid()
         writer = ResponseWriter(send)
@@ -142,15 +143,15 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
             self.runtime.opened(writer, key)
             try:
                 await opened.stream.started()
-                headers = _headers(call, opened.stream.limits_left)
+                headers = _headers(call, opened)
                 if call.body.stream:
                     await _stream(call.body, opened, headers, writer)
                 else:
                     await self._whole(opened, headers, writer)
             finally:
                 self.runtime.closed(writer)
-
                 request_metrics.observe(opened.stream)
+
     async def _whole(self, opened: Opened, headers: Headers, writer: ResponseWriter) -> None:
         """One JSON body. A long one is put together in a thread: the streams beside it go on."""
         deltas = await opened.stream.whole()
@@ -293,6 +294,7 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
         prompts: list[Prompt],
     ) -> Answer:  # fmt: skip
         pipelines = chat_pipelines(body, text, prompts[0])
+        unmet = follow_form(params, body, text, prompts[0])
         keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
         wishes = Wishes.of(body, text.options)
         answer = self.answer_kind()(
@@ -345,13 +347,13 @@ async def refuse(
         await writer.whole(error.status, headers, body)
 
 
-def _headers(call: Call, left: tuple[LimitLeft, ...]) -> Headers:
+def _headers(call: Call, opened: Opened) -> Headers:
     headers: Headers = [(b"x-request-id", call.rid.encode())]
     if call.client_request_id:
         headers.append((b"x-client-request-id", call.client_request_id.encode()))
-    if call.ignored:
-        headers.append((b"x-pagoda-ignored", ", ".join(call.ignored).encode()))
-    for limit in left:
+    if ignored := (*opened.answer.unmet, *call.ignored):
+        headers.append((b"x-pagoda-ignored", ", ".join(ignored[:IGNORED_NAMES]).encode()))
+    for limit in opened.stream.limits_left:
         name = _RATE_NAMES.get(limit.rule.kind)
         if name is not None:
             headers += [

@@ -8,6 +8,7 @@ from pydantic import PlainValidator
 
 from apps.api.schema_types import checked_text
 
+ToolChoice = str | dict[str, Any]
 Prompt = str | list[str] | list[int] | list[list[int]]
 PROMPT_FORMS = "must be a string, a list of strings, a list of token ids or a list of such lists"
 
@@ -47,6 +48,21 @@ def _logit_bias(value: Any) -> dict[int, float]:
     return biases
 
 
+def _choice(value: Any) -> ToolChoice:
+    if isinstance(value, str) and value in ("none", "auto", "required"):
+        return value
+    function = value.get("function") if isinstance(value, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(value, dict) or value.get("type") != "function" or not isinstance(name, str):
+        raise ValueError(
+            "must be 'none', 'auto', 'required' or {type: 'function', function: {name}}"
+        )
+    return {"type": "function", "function": {"name": name}}
+
+
+ChoiceField = Annotated[
+    ToolChoice, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])
+]
 PromptField = Annotated[Prompt, PlainValidator(_prompt, json_schema_input_type=Prompt)]
 StopField = Annotated[list[str], PlainValidator(_stop, json_schema_input_type=str | list[str])]
 BiasField = Annotated[

@@ -65,6 +65,7 @@ def parse_completion(data: bytes, caps: ApiCaps) -> tuple[CompletionBody, list[s
     if body.max_tokens == 0 and not body.echo:
         raise InvalidRequest("'max_tokens' may be 0 only with echo.", param="max_tokens")
     _check_common(body)
+    _check_form(body, caps)
     return body, ignored_names(raw, COMPLETION_KNOWN)
 
 
@@ -82,6 +83,8 @@ def chat_of(raw: dict[str, Any], caps: ApiCaps) -> tuple[ChatBody, list[str]]:
     body = _validate(ChatBody, raw)
     if body.tools:
         check_tools(body.tools, caps.max_schema_bytes)
+    if body.must_call:
+        _check_forced(body)
     if body.top_logprobs is not None:
         if not body.logprobs:
             raise InvalidRequest("'top_logprobs' needs logprobs: true.", param="top_logprobs")
@@ -95,10 +98,8 @@ def chat_of(raw: dict[str, Any], caps: ApiCaps) -> tuple[ChatBody, list[str]]:
         _check_continues(body)
     _check_metadata(body.metadata)
     _check_common(body)
-    ignored = ignored_names(raw, CHAT_KNOWN)
-    if any(tool.function.strict for tool in body.offered):
-        ignored = ["tools.function.strict", *ignored[: IGNORED_NAMES - 1]]
-    return body, ignored
+    _check_form(body, caps)
+    return body, ignored_names(raw, CHAT_KNOWN)
 
 
 def _validate(kind: type[B], raw: dict[str, Any]) -> B:
@@ -128,6 +129,20 @@ def _check_common(body: GenerationBody) -> None:
         )
     if body.stream and body.prompt_logprobs is not None:
         raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
+
+
+def _check_form(body: GenerationBody, caps: ApiCaps) -> None:
+    """What can be told of a schema or grammar without compiling it. Raises `InvalidRequest`."""
+    if (form := body.form()) is not None:
+        form.check(caps.sampling().structured)
+        form.check_form()
+
+
+def _check_forced(body: ChatBody) -> None:
+    if not body.callable_tools:
+        name = body.forced_name
+        what = "needs 'tools'" if name is None else f"names {name[:64]!r}, which is not in 'tools'"
+        raise InvalidRequest(f"'tool_choice' {what}.", param="tool_choice")
 
 
 def _check_continues(body: ChatBody) -> None:
@@ -162,11 +177,11 @@ def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
     return shown_names(
         name for name in raw if name not in known or (name in NO_EFFECT and NO_EFFECT[name](raw))
     )
-    shown = [
-        n for n in unknown if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
-    ]
-    return shown[:IGNORED_NAMES]
 
 
 def shown_names(names: Iterable[str]) -> list[str]:
     """Those that may stand in a header, and not too many of them."""
+    shown = [
+        n for n in names if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
+    ]
+    return shown[:IGNORED_NAMES]

@@ -27,7 +27,6 @@ def _always(_value: Any) -> bool:
 
 _NO_CODE = "is not accepted: requests carry no code and no tensors"
 _OLD_TOOLS = "is the older form; use tools and tool_choice"
-_NO_GRAMMAR = "is not supported yet; ask for the format in the prompt"
 
 _BOTH: dict[str, tuple[Asks, str]] = {
     "logits_processors": (_always, _NO_CODE),
@@ -37,12 +36,6 @@ _BOTH: dict[str, tuple[Asks, str]] = {
     "length_penalty": (_unless(1, 1.0), "only has a meaning with beam search, which is not served"),
     "logprob_token_ids": (_always, "is not supported; use logprobs"),
     "thinking_token_budget": (_always, "is not supported; use max_tokens, or turn thinking off"),
-    "structured_outputs": (_truthy, _NO_GRAMMAR),
-    "guided_json": (_always, _NO_GRAMMAR),
-    "guided_regex": (_always, _NO_GRAMMAR),
-    "guided_choice": (_always, _NO_GRAMMAR),
-    "guided_grammar": (_always, _NO_GRAMMAR),
-    "response_format": (_unless({"type": "text"}), _NO_GRAMMAR),
     "detokenize": (_unless(True), "must be true: answers are text"),
 }
 COMPLETIONS: dict[str, tuple[Asks, str]] = {
@@ -51,10 +44,6 @@ COMPLETIONS: dict[str, tuple[Asks, str]] = {
 }
 CHAT: dict[str, tuple[Asks, str]] = {
     **_BOTH,
-    "tool_choice": (
-        _unless("none", "auto"),
-        "must be 'none' or 'auto': a forced call needs structured output, which is not served yet",
-    ),
     "functions": (_truthy, _OLD_TOOLS),
     "function_call": (_unless("none", "auto"), _OLD_TOOLS),
     "modalities": (_unless(["text"]), "must be ['text']"),

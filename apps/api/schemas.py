@@ -9,7 +9,8 @@ from pydantic import Field
 
 from apps.api.caps import MAX_INT
 from apps.api.chat_messages import Message
-from apps.api.field_types import BiasField, PromptField, StopField
+from apps.api.field_types import BiasField, ChoiceField, PromptField, StopField
+from apps.api.output_form import FormFields
 from apps.api.schema_types import Float, Int, Schema, Text
 from apps.api.tools import ToolSpec
 from engine.sampling_params import MAX_SEED, RepetitionDetection, SamplingParams
@@ -32,7 +33,7 @@ class Detection(Schema):
     min_count: Int = 3
 
 
-class GenerationBody(Schema):
+class GenerationBody(FormFields):
     """Fields that completions and chat share."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
@@ -93,6 +94,7 @@ class GenerationBody(Schema):
             logit_bias=self.logit_bias,
             prompt_logprobs=self.prompt_logprobs,
             skip_reading_prefix_cache=self.skip_reading_prefix_cache,
+            structured_outputs=self.form(),
             skip_special_tokens=self.skip_special_tokens,
             spaces_between_special_tokens=self.spaces_between_special_tokens,
         )
@@ -158,7 +160,7 @@ class ChatBody(GenerationBody):
     chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     metadata: dict[str, str] | None = None
     tools: list[ToolSpec] | None = None
-    tool_choice: Literal["none", "auto"] | None = None  # default: auto when there are tools
+    tool_choice: ChoiceField | None = None  # default: auto when there are tools
     parallel_tool_calls: bool = True
     include_reasoning: bool = True
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
@@ -167,6 +169,23 @@ class ChatBody(GenerationBody):
     def offered(self) -> list[ToolSpec]:
         """The tools that the model may call in this answer."""
         return [] if self.tool_choice == "none" else self.tools or []
+
+    @property
+    def forced_name(self) -> str | None:
+        """The function that has to be called, when the request names one."""
+        choice = self.tool_choice
+        return choice["function"]["name"] if isinstance(choice, dict) else None
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the whole answer has to be calls."""
+        return self.tool_choice == "required" or self.forced_name is not None
+
+    @property
+    def callable_tools(self) -> list[ToolSpec]:
+        """Those of the offered tools that a forced call may name."""
+        name = self.forced_name
+        return [tool for tool in self.offered if name in (None, tool.function.name)]
 
     def sampling(self, defaults: Mapping[str, float | int]) -> SamplingParams:
         params = super().sampling(defaults)

@@ -25,7 +25,7 @@ FunctionName = Annotated[str, Field(max_length=256), AfterValidator(_name)]
 
 
 class Function(Schema):
-    """What a tool is called, does and takes. `strict` needs structured output: it is ignored."""
+    """What a tool is called, does and takes. `strict`: arguments must follow the schema."""
 
     name: FunctionName
     description: Text | None = None

@@ -27,7 +27,8 @@ class ReasoningParser(StepParser):
         """`prompt` is the rendered prompt (its end suffices), `thinking` the template's switch."""
         super().__init__()
         tail = prompt.rstrip()
-        self._begun = self.opened or tail.endswith(self.starts)
+        self.begun = self.opened or tail.endswith(self.starts)
+        """The answer begins inside the reasoning."""
         self.reasoning = thinking and not tail.endswith(self.ends)
         """Whether the text read so far ends inside the reasoning, or may still begin it."""
         self.passes = False
@@ -36,7 +37,7 @@ class ReasoningParser(StepParser):
     def steps(self) -> Steps[None]:
         if self.reasoning:
             space = yield from self.source.space()
-            if (yield from self._accept_start()) or self._begun:
+            if (yield from self._accept_start()) or self.begun:
                 yield from self._think()
                 self.reasoning = False
                 yield from self.source.space()

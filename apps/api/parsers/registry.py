@@ -16,6 +16,7 @@ from apps.api.parsers.deepseek_v3 import DeepSeekV3Parser
 from apps.api.parsers.gpt_oss import GptOssParser
 from apps.api.parsers.granite import GraniteParser
 from apps.api.parsers.hermes import HermesParser
+from apps.api.parsers.json_calls import JsonCallsParser
 from apps.api.parsers.llama3_json import Llama3JsonParser
 from apps.api.parsers.mistral import MistralParser
 from apps.api.parsers.pipeline import Pipeline
@@ -43,6 +44,7 @@ TOOL_PARSERS: Mapping[str, type[ToolSteps]] = {
     "granite": GraniteParser,
     "gpt_oss": GptOssParser,
     "openai": GptOssParser,
+    "json_calls": JsonCallsParser,
 }
 REASONING_PARSERS: Mapping[str, type[ReasoningParser]] = {
     "deepseek_r1": DeepSeekR1Parser,

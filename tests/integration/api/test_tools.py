@@ -196,10 +196,9 @@ def test_earlier_calls_and_results_stand_in_the_prompt(stack: Stack, parrots: No
     assert '"description": "Weather of a city"' in prompt
 
 
-@pytest.mark.parametrize("forced", ["required", {"type": "function", "function": {"name": "now"}}])
-def test_a_forced_call_is_refused_by_name(chat: Any, forced: Any) -> None:
-    with pytest.raises(openai.BadRequestError, match="structured output") as caught:
-        chat(NOW, tool_choice=forced)
+def test_a_call_of_a_function_that_is_not_offered_is_refused(chat: Any) -> None:
+    with pytest.raises(openai.BadRequestError, match="not in 'tools'") as caught:
+        chat(NOW, tool_choice={"type": "function", "function": {"name": "later"}})
     assert caught.value.param == "tool_choice"
 
 

@@ -158,8 +158,14 @@ def test_null_means_absent() -> None:
         ("prompt_embeds", "x"),
         ("suffix", "x"),
         ("use_beam_search", True),
-        ("guided_json", {}),
-        ("response_format", {"type": "json_object"}),
+        ("guided_json", False),
+        ("guided_regex", "(?=a)"),
+        ("guided_choice", []),
+        ("guided_grammar", "root ::= other"),
+        ("guided_whitespace_pattern", " ?"),
+        ("structured_outputs", {}),
+        ("structured_outputs", {"json_object": False}),
+        ("response_format", {"type": "json_schema"}),
         ("truncate_prompt_tokens", 0),
         ("priority", 1),
     ],
@@ -173,6 +179,7 @@ def test_known_fields_we_do_not_serve_are_refused_by_name(field: str, value: Any
     [
         ("tool_choice", "required"),
         ("tool_choice", {"type": "function", "function": {"name": "f"}}),
+        ("tool_choice", "any"),
         ("functions", [{"name": "f"}]),
         ("top_logprobs", 3),
         ("logprobs", 3),
@@ -292,11 +299,6 @@ def test_tools_reach_the_template_without_unset_keys() -> None:
         "function": {"name": "f", "parameters": {"a": None}},
     }
     assert chat(tools=given, tool_choice="none").offered == []
-
-
-def test_strict_tools_are_named_as_ignored() -> None:
-    raw = json.dumps(CHAT | {"tools": [tool(strict=True)], "zebra": 1}).encode()
-    assert parse_chat(raw, CAPS)[1] == ["tools.function.strict", "zebra"]
 
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}

@@ -7,12 +7,13 @@ MODEL  ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all check fmt bench clean
+.PHONY: help setup serve test test-all test-postgres check fmt bench clean
 
 help:
 	@echo "make serve [MODEL=path-or-hub-id] [ARGS=\"--max-model-len 4096\"]  serve a model (default: the bundled one)"
 	@echo "make test       unit, integration and end-to-end tests (at most 8 minutes on 2 cores)"
 	@echo "make test-all   the same, then volume, chaos and browser suites"
+	@echo "make test-postgres   the integration suite on a PostgreSQL of its own (needs Debian's postgresql)"
 	@echo "make check      lint, types, migrations, import directions"
 	@echo "make bench      speed of engine and web tier, each beside its control"
 	@echo "make fmt        format the code"
@@ -39,6 +40,9 @@ test-all: test
 	$(BIN)/python -m pytest tests/volume $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-postgres: setup
+	$(BIN)/python -m tests.postgres $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

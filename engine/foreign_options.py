@@ -56,7 +56,6 @@ FOREIGN: Mapping[str, Foreign] = {
     ),
     "structured_outputs_backend": Foreign("xgrammar is the backend", ("auto", "xgrammar")),
     # values of the future
-    "task": Foreign(f"other tasks: {_LATER}", ("generate", "auto")),
     "runner": Foreign(f"other runners: {_LATER}", ("generate", "auto")),
     "convert": Foreign(f"conversion {_LATER}", ("none", "auto")),
     "tensor_parallel_size": Foreign(f"more than one device {_LATER}", (1,)),
@@ -85,8 +84,8 @@ FOREIGN: Mapping[str, Foreign] = {
 SAME_VALUES: Mapping[str, Mapping[str, str]] = {
     "dtype": {"half": "float16", "float": "float32"},
     "load_format": {"safetensors": "auto"},
-    "task": {"embedding": "embed"},
     "generation_config": {"vllm": "none"},
+    "task": {"embedding": "embed"},
 }
 
 

@@ -16,8 +16,8 @@ import msgspec
 
 from engine.pooling.params import PoolingParams
 from engine.sampling_params import SamplingParams
-
 from engine.step_figures import StepFigures
+
 WIRE_VERSION = 1
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -91,6 +91,9 @@ class ChoiceDelta(msgspec.Struct, array_like=True):
         self.token_ids += more.token_ids
         self.finish, self.stop_reason = more.finish, more.stop_reason
         self.keep_chars = more.keep_chars  # None at the end: all of the text may be shown
+
+
+class Counts(msgspec.Struct, array_like=True, frozen=True):
     """Truth of one request, counted at the sampler. Milliseconds from admission."""
 
     prompt_tokens: int = 0
@@ -256,9 +259,9 @@ class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     max_model_len: int = 0
     kv_tokens: int = 0  # capacity of the KV cache
     counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
+    figures: StepFigures | None = None
     adapters: list[AdapterBeat] = []
     lora_slots_used: int = 0
-    figures: StepFigures | None = None
     lora_slots_total: int = 0  # of the rank buckets in use; 0 until an adapter is registered
 
 
@@ -274,10 +277,10 @@ class EngineCounters(msgspec.Struct):
     prefix_hit_tokens: int = 0
     chunked_prompts: int = 0  # prompts that took three or more chunks
     finished: int = 0
-    aborted: int = 0
-    failed: int = 0
     stopped_choices: int = 0  # by a stop string or token
     full_choices: int = 0  # at their length
+    aborted: int = 0
+    failed: int = 0
 
 
 class WebBeat(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -19,8 +19,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import psycopg
+from psycopg import sql
 
 from tests.conftest import redis_binary
 
@@ -161,6 +164,17 @@ class Stack:
             )
 
 
+def own_database() -> dict[str, str]:
+    """Settings of a new database on the run's PostgreSQL; none where the run uses SQLite."""
+    if "PAGODA_DATABASE_URL" not in os.environ:
+        return {}
+    url, name = os.environ["PAGODA_DATABASE_URL"], f"stack_{uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    given = {key: os.environ[key] for key in ("PAGODA_SECRET_KEY", "PAGODA_KEY_PEPPER")}
+    return {"PAGODA_DATABASE_URL": url.replace("/pagoda?", f"/{name}?"), **given}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -182,6 +196,7 @@ def start_stack(*fake_flags: str, real_engine: bool = False) -> Stack:
         "DJANGO_SETTINGS_MODULE": "inference_site.settings",
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        **own_database(),
     }
     port = free_port()
     stack = Stack(f"http://127.0.0.1:{port}", {}, redis_url, env, folder)

@@ -83,7 +83,9 @@ class ApiApp:
             return
         runtime = self._runtime or await self.start()
         scope["pagoda_rid"] = new_rid()
-        if scope["type"] == "websocket":
+        if scope["type"] == "websocket" and scope["path"].startswith("/admin/"):
+            await self._site(scope, receive, send)  # has a login of its own
+        elif scope["type"] == "websocket":
             await stream_socket.serve(runtime, self._routes, scope, receive, send)
         elif scope["type"] == "http":
             path: str = scope["path"]

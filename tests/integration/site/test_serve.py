@@ -66,8 +66,9 @@ class Serve:
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
+    """Of the embedded installation, whatever the test run itself uses."""
     return {
-        **os.environ,
+        **{name: text for name, text in os.environ.items() if not name.startswith("PAGODA_")},
         "PAGODA_HOME": str(home),
         "PAGODA_PORT": str(port),
         "PAGODA_ENGINE_COMMAND": "engine.testing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ def start(tmp_path: Path):
         "import sys\nfrom engine.daemon import main_of_fake\n"
         "sys.exit(main_of_fake([*sys.argv[1:], '--load-s=60']))\n"
     )
-    env = os.environ | {
+    env = {name: text for name, text in os.environ.items() if not name.startswith("PAGODA_")} | {
         "PAGODA_HOME": str(tmp_path / "home"),
         "PAGODA_PORT": str(free_port()),
         "PAGODA_ENGINE_COMMAND": SLOW_LOAD,
@@ -47,12 +48,19 @@ def family(serve: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(serve.pid).children(recursive=True)
 
 
+def command_of(process: psutil.Process) -> str:
+    """Empty for one that has just ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+        return " ".join(process.cmdline())
+    return ""
+
+
 @pytest.mark.parametrize(("moment", "signals"), [("agent", 1), ("engine-id", 1)])
 def test_interrupt_during_the_start_ends_everything(start, moment, signals):
     serve, words = start
 
     def reached():
-        return [c for c in family(serve) if moment in " ".join(c.cmdline())]
+        return [child for child in family(serve) if moment in command_of(child)]
 
     wait_for(reached, within_s=30, what=f"a process with {moment}")
     children = family(serve)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.kernels.cpu import library
+from engine.kernels.lora_plan import LoraTiles
 
 LANES, TILE_TOKENS = 16, 4
 
@@ -37,29 +37,6 @@ class LoraWeight:
     @property
     def nbytes(self) -> int:
         return (self.a.numel() + self.b.numel()) * 4
-
-
-@dataclass(slots=True)
-class LoraTiles:
-    """Which tokens of a flat batch belong to which slot. No entry: base."""
-
-    tokens: NDArray[np.int32]  # sorted by slot
-    tiles: NDArray[np.int32]  # [n, 3]: slot, first of `tokens`, count
-
-
-def make_tiles(slot_T: NDArray[np.int32]) -> LoraTiles:
-    """Sort tokens by slot (-1 = base) and cut each slot's into tiles."""
-    order = np.argsort(slot_T, kind="stable").astype(np.int32)
-    order = order[np.searchsorted(slot_T[order], 0) :]
-    slots, counts = np.unique(slot_T[order], return_counts=True)
-    num_tiles = -(-counts // TILE_TOKENS)
-    which = np.repeat(np.arange(len(slots)), num_tiles)
-    inner = np.arange(len(which)) - np.repeat(np.cumsum(num_tiles) - num_tiles, num_tiles)
-    tiles = np.empty((len(which), 3), np.int32)
-    tiles[:, 0] = slots[which]
-    tiles[:, 1] = (np.cumsum(counts) - counts)[which] + inner * TILE_TOKENS
-    tiles[:, 2] = np.minimum(TILE_TOKENS, counts[which] - inner * TILE_TOKENS)
-    return LoraTiles(order, tiles)
 
 
 def pack_lora(a_RK: Tensor, b_NR: Tensor, widths: tuple[int, ...], present: int) -> LoraWeight:

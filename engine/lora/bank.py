@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.kernels.lora_delta import LoraTable, LoraTiles, lora_delta, make_tiles
+from engine.kernels.lora_delta import TILE_TOKENS, LoraTable, lora_delta
+from engine.kernels.lora_plan import LoraTiles, make_tiles
 from engine.lora.layout import GROUPS, linear_shapes
 from engine.lora.weights import HostAdapter
 from engine.models.spec import ModelSpec
@@ -53,10 +54,10 @@ class SlotBank:
     ) -> LoraStep:
         """The plan of one step: `slots` [S] per row, -1 for base rows."""
         slot_T = np.repeat(slots, num_tokens)
-        tiles = make_tiles(slot_T)
+        tiles = make_tiles(slot_T, TILE_TOKENS)
         out_tiles = tiles
         if out_rows.shape[0] != len(slot_T):
-            out_tiles = make_tiles(slot_T[out_rows.numpy()])
+            out_tiles = make_tiles(slot_T[out_rows.numpy()], TILE_TOKENS)
         return LoraStep(self._tables, tiles, out_tiles)
 
 

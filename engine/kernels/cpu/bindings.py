@@ -18,7 +18,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from engine.kernels.attention_plan import AttentionPlan
-    from engine.kernels.lora_delta import LoraTable, LoraTiles
+    from engine.kernels.lora_delta import LoraTable
+    from engine.kernels.lora_plan import LoraTiles
     from engine.kernels.packed_gemm import PackedWeight
     from engine.kernels.rope_cache import HeadLayout
 

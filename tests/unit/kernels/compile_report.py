@@ -19,6 +19,9 @@ from engine.kernels.add_norm import add_norm_gpu
 from engine.kernels.attention_plan import AttentionPlan, make_work, plan_attention
 from engine.kernels.decode_attention import decode_attention
 from engine.kernels.gated_activation import gated_activation_gpu
+from engine.kernels.lora_expand import lora_expand, output_blocks
+from engine.kernels.lora_plan import make_work as make_lora_work
+from engine.kernels.lora_shrink import lora_shrink
 from engine.kernels.prefill_attention import prefill_attention
 from engine.kernels.rope_cache import HeadLayout, rope_cache_gpu
 from engine.kernels.sample_gumbel import make_draw_buffers
@@ -93,6 +96,18 @@ def sampling(dtype: torch.dtype) -> None:
     sample_step(torch.zeros(4, dtype=torch.int64), logits_SV, settings, buffers)
 
 
+def lora(dtype: torch.dtype, bucket: int) -> None:
+    """The merged qkv of an 8B model for one rank bucket."""
+    widths, slots, hidden = (4096, 1024, 1024), 2, 4096
+    work = make_lora_work(TOKENS, slots, CPU)
+    ranks = torch.zeros(slots, len(widths), dtype=torch.int32)
+    a_ANK = torch.zeros(slots, len(widths) * bucket, hidden, dtype=dtype)
+    b_ANR = torch.zeros(slots, sum(widths), bucket, dtype=dtype)
+    h = lora_shrink(torch.zeros(TOKENS, hidden, dtype=dtype), a_ANK, ranks, work)
+    y_TN = torch.zeros(TOKENS, sum(widths), dtype=dtype)
+    lora_expand(y_TN, h, b_ANR, ranks, output_blocks(widths, CPU), work)
+
+
 def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
     """(capability, label, launch): what the report covers, in its order."""
     for capability in (90, 80, 100):
@@ -108,6 +123,8 @@ def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
         for dtype in (BF16, FP16, FP32) if everything else (BF16,):
             yield capability, f"{str(dtype)[6:]} rows", partial(rows, dtype)
             yield capability, f"{str(dtype)[6:]} sampling", partial(sampling, dtype)
+            for bucket in (8, 16, 64, 256) if capability == 90 or everything else (16,):
+                yield capability, f"{str(dtype)[6:]} lora {bucket}", partial(lora, dtype, bucket)
 
 
 def _covered(capability: int, dtype: torch.dtype, dim: int) -> bool:

@@ -1,0 +1,102 @@
+"""y[token of p] += B[slot] · h[p]: the wide half of LoRA, all slices of a linear in one launch.
+
+h [SPLITS, T, n·R] f32 from lora_shrink, whose parts are added here, b [A, N, R] with the scale
+folded in, ranks [A, n] i32, y [T, N] in place. A block of outputs lies within one slice and reads
+that slice's R numbers of h: `blocks` [ceil, 3] i32 holds slice, first and last + 1 output of each.
+Every (token, output) belongs to one program: no atomics. h is rounded to the type of b.
+Grid (tile bound, output blocks), 16 tokens a program. Safe in CUDA graphs.
+Bound by memory: the slot's B once per tile, y twice. Bench: python -m benchmarks.kernels lora
+Tolerance against float64: 2e-5 (float32), 2e-3 (fp16), 1.6e-2 (bf16) at unit variance of y.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.kernels.gpu import UPCAST, pad, tl, triton
+from engine.kernels.lora_plan import TILE, LoraWork
+from engine.kernels.tuning import precision_of
+
+BLOCK_N = 128
+
+
+def output_blocks(widths: tuple[int, ...], device: torch.device) -> Tensor:
+    """[blocks, 3] i32: slice, first output, end of the slice; made once per linear."""
+    rows, start = [], 0
+    for s, width in enumerate(widths):
+        rows += [(s, first, start + width) for first in range(start, start + width, BLOCK_N)]
+        start += width
+    return torch.tensor(rows, dtype=torch.int32, device=device)
+
+
+def lora_expand_ref(
+    y_TN: Tensor, h_TN: Tensor, b_ANR: Tensor, widths: tuple[int, ...], work: LoraWork
+) -> None:
+    """`h_TN` as lora_shrink_ref gives it."""
+    rank = b_ANR.shape[2]
+    for slot, first, count in work.tiles[: int(work.num_tiles)].tolist():
+        places, start = slice(first, first + count), 0
+        tokens = work.tokens[places].long()
+        for s, width in enumerate(widths):
+            part = h_TN[places, s * rank : (s + 1) * rank]
+            y_TN[tokens, start : start + width] += (
+                part @ b_ANR[slot, start : start + width].to(part.dtype).T
+            )
+            start += width
+
+
+@triton.jit
+def lora_expand_kernel(
+    p_y, p_h, p_b, p_ranks, p_blocks, p_tokens, p_tiles, p_count, stride_yt, stride_hs, N,
+    N_SLICES: tl.constexpr, R: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr,
+    SPLITS: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    i_tile = tl.program_id(0)
+    if i_tile >= tl.load(p_count):
+        return
+    p_block = p_blocks + tl.program_id(1) * 3
+    i_slice = tl.load(p_block)
+    first_n = tl.load(p_block + 1)
+    end_n = tl.load(p_block + 2)
+    slot = tl.load(p_tiles + i_tile * 3).to(tl.int64)
+    first = tl.load(p_tiles + i_tile * 3 + 1)
+    count = tl.load(p_tiles + i_tile * 3 + 2)
+    rank = tl.load(p_ranks + slot * N_SLICES + i_slice)
+    if rank == 0:
+        return
+    o_m = tl.arange(0, TILE)
+    o_n = first_n + tl.arange(0, BLOCK_N)
+    p_row = p_h + (first + o_m).to(tl.int64)[:, None] * (N_SLICES * R) + i_slice * R
+    p_col = p_b + (slot * N + o_n)[None, :] * R
+    acc = tl.zeros([TILE, BLOCK_N], tl.float32)
+    for first_r in range(0, rank, BLOCK_R):
+        o_r = first_r + tl.arange(0, BLOCK_R)
+        in_h = (o_m < count)[:, None] & (o_r < rank)[None, :]
+        b_h = tl.zeros([TILE, BLOCK_R], tl.float32)
+        for i_split in tl.static_range(SPLITS):
+            b_h += tl.load(p_row + i_split * stride_hs + o_r[None, :], mask=in_h, other=0.0)
+        in_b = (o_r < rank)[:, None] & (o_n < end_n)[None, :]
+        b_b = tl.load(p_col + o_r[:, None], mask=in_b, other=0.0)
+        b_h = b_h.to(b_b.dtype)
+        if UPCAST:
+            b_h, b_b = b_h.to(tl.float32), b_b.to(tl.float32)
+        acc = tl.dot(b_h, b_b, acc, input_precision=PRECISION)
+    token = tl.load(p_tokens + first + o_m, mask=o_m < count, other=0).to(tl.int64)
+    p_out = p_y + token[:, None] * stride_yt + o_n[None, :]
+    in_y = (o_m < count)[:, None] & (o_n < end_n)[None, :]
+    b_y = tl.load(p_out, mask=in_y, other=0.0).to(tl.float32) + acc
+    tl.store(p_out, b_y.to(p_y.dtype.element_ty), mask=in_y)
+
+
+def lora_expand(
+    y_TN: Tensor, h: Tensor, b_ANR: Tensor, ranks: Tensor, blocks: Tensor, work: LoraWork
+) -> None:
+    """Add to the rows of `y_TN` that the plan names; other rows stay as they are."""
+    rank = b_ANR.shape[2]
+    lora_expand_kernel[(work.tiles.shape[0], blocks.shape[0])](
+        y_TN, h, b_ANR, ranks, blocks, work.tokens, work.tiles, work.num_tiles,
+        y_TN.stride(0), h.stride(0), b_ANR.shape[1],
+        N_SLICES=ranks.shape[1], R=rank, BLOCK_R=min(64, pad(rank, 16)), BLOCK_N=BLOCK_N,
+        SPLITS=h.shape[0], TILE=TILE, PRECISION=precision_of(y_TN.dtype), num_warps=4, num_stages=2,
+    )  # fmt: skip

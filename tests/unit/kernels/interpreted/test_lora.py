@@ -1,0 +1,29 @@
+"""LoRA kernels in the interpreter: odd sizes, all rank buckets, partial and absent slices."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.unit.kernels.lora_cases import Case, check
+
+BF16, FP16 = torch.bfloat16, torch.float16
+MIXED = (0, -1, 2, 1, 0, 0, -1, 2)
+CASES = (
+    Case(slots=(0,), ranks=((8,),), widths=(64,), num_in=64, bucket=8),
+    Case(slots=MIXED, ranks=((8, 1), (5, 0), (0, 8)), widths=(100, 30), num_in=63, bucket=8),
+    Case(slots=MIXED * 5, ranks=((16,) * 3, (1, 9, 16), (0, 0, 3)), widths=(130, 33, 33),
+         num_in=150, bucket=16),
+    Case(slots=(0,) * 17 + (1,) * 33, ranks=((64,), (40,)), widths=(129,), num_in=96, bucket=64),
+    Case(slots=(-1, 0, 1), ranks=((256,), (100,)), widths=(70,), num_in=80, bucket=256),
+    Case(slots=(0, 1, 0), ranks=((16,), (16,)), widths=(40,), num_in=2100, bucket=16),  # splits
+    Case(slots=MIXED, ranks=((8, 8), (4, 0), (2, 8)), widths=(64, 64), num_in=128, bucket=8,
+         dtype=BF16),
+    Case(slots=MIXED, ranks=((16,), (16,), (3,)), widths=(64,), num_in=96, bucket=16, dtype=FP16),
+    Case(slots=(-1, -1), ranks=((8,),), widths=(32,), num_in=32, bucket=8),  # nothing to do
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_shrink_and_expand_equal_float64(case: Case) -> None:
+    check(case, torch.device("cpu"))

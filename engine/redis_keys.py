@@ -16,6 +16,7 @@ JUDGE_WAKE = "pgd:wake:judge"  # list: an engine's id, pushed when its parent sa
 HOLDS = "pgd:lim:holds"  # set: keys of all budget holds
 QUEUES = "pgd:queues"  # set: every queue an engine has ever read
 AGENT_WAKE = "pgd:wake:agent"  # channel: desired state changed, reconcile now
+ALERTS = "pgd:alerts"  # hash: trouble → JSON of the message that was sent of it
 AGENT_FAILED = "pgd:agent:failed"  # hash: model → JSON {cause, fix} of what does not start
 
 

@@ -9,25 +9,39 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-# Menu group → (title, icon of Material Symbols, name of the admin view, permission it needs).
+# Menu group → (title, icon of Material Symbols, name of the view, permission it needs).
 MENU: dict[str, tuple[tuple[str, str, str, str], ...]] = {
-    "": (("Operate", "monitor_heart", "index", ""),),
+    "": (
+        ("Operate", "monitor_heart", "admin:index", ""),
+        ("Live engine", "bolt", "console:live", "catalog.view_engineinstance"),
+        ("Playground", "forum", "console:playground", "api.add_apikey"),
+    ),
     "Serve": (
-        ("Models", "deployed_code", "catalog_servedmodel_changelist", "catalog.view_servedmodel"),
-        ("Engines", "memory", "catalog_engineinstance_changelist", "catalog.view_engineinstance"),
-        ("Hosts", "dns", "catalog_host_changelist", "catalog.view_host"),
+        (
+            "Models",
+            "deployed_code",
+            "admin:catalog_servedmodel_changelist",
+            "catalog.view_servedmodel",
+        ),
+        ("Adapters", "extension", "admin:lora_adapter_changelist", "lora.view_adapter"),
+        (
+            "Engines",
+            "memory",
+            "admin:catalog_engineinstance_changelist",
+            "catalog.view_engineinstance",
+        ),
+        ("Hosts", "dns", "admin:catalog_host_changelist", "catalog.view_host"),
     ),
     "Access": (
-        ("API keys", "key", "api_apikey_changelist", "api.view_apikey"),
-        ("Owners", "group", "api_owner_changelist", "api.view_owner"),
-        ("Logins", "person", "auth_user_changelist", "auth.view_user"),
-        ("Audit log", "history", "api_auditevent_changelist", "api.view_auditevent"),
+        ("API keys", "key", "admin:api_apikey_changelist", "api.view_apikey"),
+        ("Owners", "group", "admin:api_owner_changelist", "api.view_owner"),
+        ("Logins", "person", "admin:auth_user_changelist", "auth.view_user"),
+        ("Audit log", "history", "admin:api_auditevent_changelist", "api.view_auditevent"),
     ),
     "Usage": (
-        ("Requests", "receipt_long", "usage_usagerecord_changelist", "usage.view_usagerecord"),
-        ("Hours", "schedule", "usage_usagehour_changelist", "usage.view_usagehour"),
-        ("Days", "calendar_month", "usage_usageday_changelist", "usage.view_usageday"),
-        ("Prices", "payments", "api_priceversion_changelist", "api.view_priceversion"),
+        ("Usage", "bar_chart", "console:usage", "usage.view_usagerecord"),
+        ("Request log", "receipt_long", "console:requests", "usage.view_usagerecord"),
+        ("Prices", "payments", "admin:api_priceversion_changelist", "api.view_priceversion"),
     ),
 }
 # Jade. 600 on white and white on 600 have a contrast above 5; so has 500 on the dark ground.
@@ -66,7 +80,9 @@ def unfold_config() -> dict[str, Any]:
         "STYLES": [lambda request: static("pagoda/admin.css")],
         "SCRIPTS": [lambda request: static("pagoda/admin.js")],
         "DASHBOARD_CALLBACK": "apps.models.dashboard.dashboard_context",
-        "COMMAND": {"search_models": ["catalog.servedmodel", "api.apikey", "api.owner"]},
+        "COMMAND": {
+            "search_models": ["catalog.servedmodel", "lora.adapter", "api.apikey", "api.owner"]
+        },
         "SIDEBAR": {
             "show_search": True,
             "command_search": True,
@@ -87,7 +103,7 @@ def _item(title: str, icon: str, view: str, permission: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
-        "link": reverse_lazy(f"admin:{view}"),
+        "link": reverse_lazy(view),
         "permission": _may(permission),
     }
 

@@ -28,6 +28,8 @@ app.conf.update(
     timezone="UTC",
     beat_scheduler="celery.beat:Scheduler",  # the default one keeps a pickle on disk
     beat_schedule={
+        "alerts": {"task": "alerts.check", "schedule": 30.0},
+        "usage-check": {"task": "usage.check", "schedule": crontab(minute=7)},
         "lora-sweep": {"task": "lora.sweep", "schedule": 60.0},
         "usage-rebuild": {
             "task": "usage.rebuild",

@@ -23,6 +23,7 @@ SETTINGS_CLASSES = (
     "engine.client:ClientSettings",
     "engine.machine:MachineSettings",
     "apps.api.caps:ApiCaps",
+    "apps.models.alert_settings:AlertSettings",
     "apps.api.caps:ApiSettings",
     "apps.lora.config:LoraSettings",
 )

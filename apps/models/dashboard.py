@@ -142,8 +142,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _cards(seen: Overview) -> list[Card]:
-    """One SQL query over hourly sums."""
-    course = Course.read(seen.now)
+    course = seen.course
     now, before = course.day(0), course.day(1)
     plain = (
         ("Requests", "requests", True),

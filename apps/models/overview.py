@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 import msgspec
 import redis
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.api.key_use import Use, keys_use
 from apps.api.models import ApiKey
 from apps.lora.models import Adapter
 from apps.models.models import EngineInstance, Host, ServedModel
+from apps.usage.course import Course
 from engine import redis_keys
 from engine.messages import EngineBeat, WebBeat, WireMismatch, unpack
 from inference_site.redis import redis_url
@@ -49,6 +50,7 @@ class Overview:
     webs: tuple[WebBeat, ...] = ()
     waits_s: dict[str, float] = field(default_factory=dict)  # model → oldest undelivered request
     backlog: Backlog = Backlog()
+    course: Course = field(default_factory=Course)  # two days of usage by the hour
     keys_usable: int = 0
     keys: tuple[ApiKey, ...] = ()  # usable, with a budget or an end in sight
     uses: dict[int, list[Use]] = field(default_factory=dict)
@@ -59,10 +61,14 @@ class Overview:
 
 
 def overview_read() -> Overview:
-    """Seven SQL queries and a few round trips to Redis."""
+    """Eight SQL queries and a few round trips to Redis."""
     now = timezone.now()
     models = tuple(ServedModel.objects.prefetch_related("instances__host"))
-    ends = Q(expires_at__lt=now + KEY_EXPIRES_SOON) | Q(budget_tokens__isnull=False)
+    # A key that was made for less than that time is meant to end.
+    soon = Q(expires_at__lt=now + KEY_EXPIRES_SOON, successor__isnull=True) & Q(
+        expires_at__gt=F("created_at") + KEY_EXPIRES_SOON
+    )
+    ends = soon | Q(budget_tokens__isnull=False)
     watched = (
         ApiKey.objects.listed()
         .usable()
@@ -76,6 +82,7 @@ def overview_read() -> Overview:
         "models": models,
         "hosts": tuple(Host.objects.all()),
         "adapters": tuple(Adapter.objects.select_related("target", "base")),
+        "course": Course.read(now),
         "keys_usable": ApiKey.objects.listed().usable().count(),
         "keys": keys,
     }

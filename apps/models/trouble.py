@@ -14,6 +14,7 @@ from django.utils.timesince import timeuntil
 
 from apps.api.models import ApiKey
 from apps.lora.models import VersionState
+from apps.models.alert_settings import alert_settings
 from apps.models.health import is_serving
 from apps.models.models import EngineInstance, ServedModel, State
 from apps.models.overview import KEY_EXPIRES_SOON, Overview
@@ -21,6 +22,7 @@ from apps.models.overview import KEY_EXPIRES_SOON, Overview
 QUEUE_WAIT_S = 10.0
 BACKLOG_S = 30.0  # the settler writes within a second
 BUDGET_WARNS = 80  # percent
+ERRORS_FROM = 20  # requests in an hour; of fewer a share says little
 
 
 class Area(StrEnum):
@@ -35,7 +37,7 @@ class Area(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """A button: `view` of the admin with the row's `pk`; POST unless it only leads to a page."""
+    """A button: a view and its arguments; POST unless it only leads to a page."""
 
     label: str
     view: str
@@ -63,7 +65,14 @@ class Trouble:
 
 def troubles_of(seen: Overview) -> list[Trouble]:
     """All there are, the worst first."""
-    found = [*_work(seen), *_hosts(seen), *_models(seen), *_adapters(seen), *_keys(seen)]
+    found = [
+        *_work(seen),
+        *_errors(seen),
+        *_hosts(seen),
+        *_models(seen),
+        *_adapters(seen),
+        *_keys(seen),
+    ]
     return sorted(found, key=lambda trouble: trouble.tone != "bad")
 
 
@@ -85,6 +94,25 @@ def _work(seen: Overview) -> Iterator[Trouble]:
             cause=f"{seen.backlog.events} ended requests wait to be written, the oldest for "
             f"{seen.backlog.oldest_s:.0f} s. None is lost.",
             fix="Start the settler (pagoda settle), or look into its log if it runs.",
+        )
+
+
+def _errors(seen: Overview) -> Iterator[Trouble]:
+    requests, bad = seen.course.last_hour("requests"), seen.course.last_hour("bad")
+    percent = 100 * bad / requests if requests >= ERRORS_FROM else 0.0
+    if percent >= alert_settings().alert_error_percent:
+        yield Trouble(
+            kind="error_rate",
+            area=Area.MODELS,
+            subject="Requests",
+            cause=f"{bad} of {requests} requests failed in the last hour ({percent:.1f} %).",
+            fix="The request log says why: filter it by the status error.",
+            repair=Repair(
+                label="Open the request log",
+                view="console:requests",
+                post=False,
+                permission="usage.view_usagerecord",
+            ),
         )
 
 
@@ -201,7 +229,7 @@ def _key_trouble(
         tone=tone,
         repair=Repair(
             label="Edit the key",
-            view="api_apikey_change",
+            view="admin:api_apikey_change",
             args=(key.pk,),
             post=False,
             permission="api.change_apikey",
@@ -212,7 +240,7 @@ def _key_trouble(
 def _act(label: str, verb: str, model: ServedModel) -> Repair:
     return Repair(
         label=label,
-        view="catalog_servedmodel_act",
+        view="admin:catalog_servedmodel_act",
         args=(model.pk, verb),
         permission="catalog.change_servedmodel",
     )
@@ -221,7 +249,7 @@ def _act(label: str, verb: str, model: ServedModel) -> Repair:
 def _open_model(label: str, model: ServedModel) -> Repair:
     return Repair(
         label=label,
-        view="catalog_servedmodel_change",
+        view="admin:catalog_servedmodel_change",
         args=(model.pk,),
         post=False,
         permission="catalog.view_servedmodel",

@@ -21,7 +21,7 @@ Series = Callable[[str], list[int]]
 class Course:
     """Sums per hour, oldest first: the last 24 hours, up to the running one, and 24 before."""
 
-    hours: Sequence[dict[str, Any]]
+    hours: Sequence[dict[str, Any]] = ()
 
     @classmethod
     def read(cls, now: dt.datetime) -> Course:
@@ -48,6 +48,10 @@ class Course:
         24 before."""
         hours = self._day(days_ago)
         return lambda name: [hour[name] for hour in hours]
+
+    def last_hour(self, name: str) -> int:
+        """Of the running hour and the one before: 60 to 120 minutes."""
+        return sum(hour[name] for hour in self.hours[-2:])
 
     def first_token_p95(self, days_ago: int) -> float | None:
         """In ms, within one bucket."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 
 from apps.usage.models import UsageDay, UsageHour, UsageRecord
 from apps.usage.rows import sums_per_day, sums_per_hour
@@ -47,6 +47,18 @@ def usage_rebuild(*, day: dt.date) -> bool:
     if not right:
         log.error("usage_sums_were_wrong", day=day.isoformat())
     return right
+
+
+@transaction.atomic
+def usage_hour_right(*, hour: dt.datetime) -> bool:
+    """Whether requests and tokens of one hour are the same in sums and rows. Two queries."""
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens", "micros")
+    end = hour + dt.timedelta(hours=1)
+    rows = UsageRecord.objects.filter(ended_at__gte=hour, ended_at__lt=end)
+    counted = rows.aggregate(requests=Count("pk"), **{f"sum_{n}": Sum(n) for n in names})
+    hours = UsageHour.objects.filter(hour=hour, key_id="")
+    summed = hours.aggregate(requests=Sum("requests"), **{f"sum_{n}": Sum(n) for n in names})
+    return all((counted[name] or 0) == (summed[name] or 0) for name in counted)
 
 
 def _contents(sums: QuerySet[Any]) -> set[tuple[Any, ...]]:

@@ -52,7 +52,7 @@ def repair_url(context: template.Context, repair: Repair) -> str:
     """Where the button leads; empty for a person who may not press it."""
     if not context["request"].user.has_perm(repair.permission):
         return ""
-    return reverse(f"admin:{repair.view}", args=repair.args)
+    return reverse(repair.view, args=repair.args)
 
 
 @register.simple_tag

@@ -11,8 +11,9 @@ import pytest
 from django.utils import timezone
 
 from apps.usage import retention
-from apps.usage.models import UsageDay, UsageRecord
+from apps.usage.models import UsageDay, UsageHour, UsageRecord
 from apps.usage.retention import usage_prune
+from apps.usage.services import usage_hour_right
 from inference_site.broker import broker_url
 from inference_site.config import ServerSettings
 
@@ -28,6 +29,21 @@ def test_only_rows_past_their_days_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert usage_prune(days=90) == 3
     assert set(UsageRecord.objects.values_list("rid", flat=True)) == {"1", "89"}
     assert UsageDay.objects.get().requests == 3
+
+
+@pytest.mark.django_db
+def test_hour_is_right_when_its_sums_equal_its_rows() -> None:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    assert usage_hour_right(hour=hour)  # nothing on both sides
+    UsageRecord.objects.create(
+        rid="r", settled_at=hour, ended_at=hour, status="ok", prompt_tokens=5
+    )
+    assert not usage_hour_right(hour=hour)
+    sums = UsageHour.objects.create(hour=hour, status="ok", requests=1, prompt_tokens=5)
+    assert usage_hour_right(hour=hour)
+    sums.prompt_tokens = 6
+    sums.save()
+    assert not usage_hour_right(hour=hour)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.async_engine import AsyncLLMEngine
+    from engine.beam_outputs import BeamSearchParams
     from engine.llm import LLM
     from engine.lora.request import LoRARequest
     from engine.outputs import CompletionOutput, RequestOutput
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "AsyncLLMEngine",
+    "BeamSearchParams",
     "CompletionOutput",
     "LoRARequest",
     "RequestOutput",
@@ -27,6 +29,7 @@ _HOME = {
     "LLM": "engine.llm",
     "LoRARequest": "engine.lora.request",
     "AsyncLLMEngine": "engine.async_engine",
+    "BeamSearchParams": "engine.beam_outputs",
     "CompletionOutput": "engine.outputs",
     "RequestOutput": "engine.outputs",
     "SamplingParams": "engine.sampling_params",

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.beam import BeamSearches
 from engine.cache.manager import CacheManager, KVGroup
 from engine.config import EngineConfig
 from engine.errors import InternalError, InvalidRequest, Overloaded, PagodaError
@@ -122,10 +123,10 @@ class EngineCore:
         eos_ids: frozenset[int],
         clock: Callable[[], float] = time.monotonic,
         adapters: AdapterManager | None = None,
+        pooling_tasks: frozenset[PoolingTask] = frozenset(),
     ) -> None:
         self.counters = EngineCounters()
         self.figures = StepFigures()
-        pooling_tasks: frozenset[PoolingTask] = frozenset(),
         self.runner = runner
         self.tokenizer = tokenizer
         self.config = config
@@ -139,10 +140,10 @@ class EngineCore:
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens or DEFAULT_BATCHED_TOKENS,
             long_prefill_token_threshold=config.long_prefill_token_threshold,
+            whole_prompts=bool(pooling_tasks),
         )
         self._scheduler = Scheduler(limits, self._cache, self.counters, adapters)
         self._intake = Intake(
-            whole_prompts=bool(pooling_tasks),
             cache=self._cache,
             tokenizer=tokenizer,
             # a tokenizer may name an id that the model cannot say
@@ -152,20 +153,6 @@ class EngineCore:
             by_priority=config.scheduling_policy == "priority",
             seeds=random.Random(config.seed),
             takes_adapters=adapters is not None,
-        )
-        eos_ids = self._intake.eos_ids
-        self.grammars = GrammarGate(
-            GrammarCompiler(
-                tokenizer,
-                vocab_size=runner.vocab_size,
-                eos_ids=eos_ids,
-                cache_bytes=config.grammar_cache_bytes,
-            )
-            if tokenizer is not None and eos_ids
-            else None
-        )
-        self._depth = 1 if runner.overlap else 0
-        self._requests: dict[str, Request] = {}
             pooling_tasks=pooling_tasks,
         )
         eos_ids = self._intake.eos_ids
@@ -178,6 +165,16 @@ class EngineCore:
             )
             if tokenizer is not None and eos_ids
             else None
+        )
+        self._beams = BeamSearches(
+            self.submit,
+            self.cancel,
+            eos_ids=eos_ids,
+            room=lambda prompt: min(runner.max_model_len, self.kv_tokens + 1) - len(prompt),
+            clock=clock,
+        )
+        self._depth = 1 if runner.overlap else 0
+        self._requests: dict[str, Request] = {}
         self._in_flight: deque[tuple[Batch, PendingStep]] = deque()
         self._touched: list[Request] = []  # have choices for this step's deltas
         self._out: list[Delta] = []
@@ -206,6 +203,10 @@ class EngineCore:
         try:
             if self.asleep:
                 raise Overloaded("The engine sleeps: wake it up first.")
+            if body.params.use_beam_search:
+                self._intake.accept(body, self._arrivals, now_s)  # only its checks are wanted
+                self._beams.begin(body)
+                return
             self.grammars.check(body.params.structured_outputs)
             request = self._intake.accept(body, self._arrivals, now_s)
             if self._adapters is not None and body.adapter is not None:
@@ -223,7 +224,9 @@ class EngineCore:
             self._queue(request)
 
     def cancel(self, rid: str, finish: Finish) -> None:
-        if (request := self._requests.get(rid)) is not None:
+        if (ended := self._beams.cancel(rid, finish)) is not None:
+            self._out.append(ended)
+        elif (request := self._requests.get(rid)) is not None:
             self.counters.aborted += 1
             self._end(request, finish)
 
@@ -260,7 +263,7 @@ class EngineCore:
         elif batch is None and not self._out and self._adapters is not None:
             self._adapters.wait(ADAPTER_WAIT_S)
         out, self._out = self._out, []
-        return out
+        return self._beams.take(out) if self._beams else out
 
     def has_work(self) -> bool:
         if self._requests or self._in_flight or self._out:
@@ -516,11 +519,11 @@ class EngineCore:
             raise RuntimeError(f"{self._broken_steps} steps in a row failed") from error
 
 
-def _internal(rid: str) -> InternalError:
-    return InternalError(f"The engine failed on request {rid}. It has been logged.")
 def _without_tokens(sequence: Sequence, vector: bytes | None) -> ChoiceDelta:
     """The end of a choice that is over with its prompt: scored, or pooled to a vector."""
     finish = Finish.LENGTH if vector is None else Finish.STOP
     return ChoiceDelta(sequence.index, [], finish=finish, vector=vector)
 
 
+def _internal(rid: str) -> InternalError:
+    return InternalError(f"The engine failed on request {rid}. It has been logged.")

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 from tqdm import tqdm
 
+from engine.beam_outputs import BeamSearchOutput, BeamSearchParams
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import EngineStartError, InvalidRequest
@@ -106,6 +107,19 @@ class LLM:
             for conversation in many
         ]
         return self._run(inputs, sampling_params, priority, use_tqdm, lora_request)
+
+    def beam_search(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: BeamSearchParams,
+        *,
+        use_tqdm: bool = False,
+        lora_request: Loras = None,
+    ) -> list[BeamSearchOutput]:
+        """The `beam_width` best continuations of each prompt. Raises the first refusal."""
+        inputs = [tokenise(prompt, self.core.tokenizer) for prompt in as_list(prompts)]
+        found = self._run(inputs, params.sampling(), 0, use_tqdm, lora_request)
+        return [BeamSearchOutput.of(output) for output in found]
 
     def get_tokenizer(self) -> Tokenizer:
         """Raises `InvalidRequest` when the engine was started without one."""

@@ -33,6 +33,7 @@ class SamplingCaps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_CAPS = SamplingCaps()
+MAX_BEAMS = MAX_LOGPROBS // 2  # each beam looks at twice as many next tokens
 MAX_PATTERN = 256  # tokens of a repeated pattern
 MAX_PATTERN_COUNT = 64
 
@@ -77,6 +78,8 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     prompt_logprobs: int | None = None
     repetition_detection: RepetitionDetection | None = None
     skip_reading_prefix_cache: bool = False
+    use_beam_search: bool = False  # `n` beams, judged by their summed log-probabilities
+    length_penalty: float = 1.0  # of beams: the sum is divided by length ** penalty
     structured_outputs: StructuredOutputs | None = None
     guided_decoding: GuidedDecodingParams | None = None  # the older name: taken over at once
     detokenize: bool = True
@@ -145,9 +148,29 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
                 _real("logit_bias", bias, -100.0, 100.0)
         if self.repetition_detection is not None:
             self.repetition_detection.check()
+        if self.use_beam_search:
+            self._check_beams()
         for name in ("logprobs", "prompt_logprobs"):
             if (count := getattr(self, name)) is not None:
                 _whole(name, count, 0, MAX_LOGPROBS)
+
+    def _check_beams(self) -> None:
+        """Beams are ranked by the model's own probabilities: nothing may bend them."""
+        _whole("n", self.n, 1, MAX_BEAMS)
+        _real("length_penalty", self.length_penalty, -10.0, 10.0)
+        bending = (
+            "stop", "bad_words", "logit_bias", "min_tokens", "structured_outputs",
+            "repetition_detection",
+        )  # fmt: skip
+        for name in bending:
+            if getattr(self, name):
+                _refuse(name, "cannot be used with use_beam_search")
+        if self.allowed_token_ids is not None:
+            _refuse("allowed_token_ids", "cannot be used with use_beam_search")
+        if self.prompt_logprobs is not None:
+            _refuse("prompt_logprobs", "cannot be used with use_beam_search")
+        if self.logprobs:
+            _refuse("logprobs", "must be 0 with use_beam_search: only the chosen tokens are scored")
 
 
 def _refuse(param: str, what: str) -> None:

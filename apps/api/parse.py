@@ -29,6 +29,13 @@ IGNORED_NAMES = 20
 Asks = Callable[[dict[str, Any]], bool]
 NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when that is worth saying
     "spaces_between_special_tokens": lambda raw: raw["spaces_between_special_tokens"] is False,
+    "length_penalty": lambda raw: (
+        raw["length_penalty"] not in (None, 1) and not raw.get("use_beam_search")
+    ),
+    **{
+        name: lambda raw, name=name: raw[name] is not None and bool(raw.get("use_beam_search"))
+        for name in ("temperature", "top_p", "top_k", "min_p", "seed")
+    },
     "user": lambda raw: raw["user"] is not None,
     "metadata": lambda raw: bool(raw["metadata"]),
     "truncation_side": lambda raw: (
@@ -127,6 +134,8 @@ def _check_common(body: GenerationBody) -> None:
             "'truncate_prompt_tokens' must be at least 1, or -1 for all that the model takes.",
             param="truncate_prompt_tokens",
         )
+    if body.stream and body.use_beam_search:
+        raise InvalidRequest("'use_beam_search' cannot be streamed.", param="use_beam_search")
     if body.stream and body.prompt_logprobs is not None:
         raise InvalidRequest("'prompt_logprobs' cannot be streamed.", param="prompt_logprobs")
 

@@ -32,8 +32,6 @@ _BOTH: dict[str, tuple[Asks, str]] = {
     "logits_processors": (_always, _NO_CODE),
     "prompt_embeds": (_always, _NO_CODE),
     "best_of": (_always, "is not supported; use n and choose among the answers"),
-    "use_beam_search": (_truthy, "is not supported; use n with a temperature"),
-    "length_penalty": (_unless(1, 1.0), "only has a meaning with beam search, which is not served"),
     "logprob_token_ids": (_always, "is not supported; use logprobs"),
     "thinking_token_budget": (_always, "is not supported; use max_tokens, or turn thinking off"),
     "detokenize": (_unless(True), "must be true: answers are text"),

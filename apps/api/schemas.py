@@ -65,6 +65,8 @@ class GenerationBody(FormFields):
     return_tokens_as_token_ids: bool | None = None  # default: as the model was started
     stream_interval: Annotated[int, Field(ge=1, le=32)] | None = None  # the same
     priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    use_beam_search: bool = False
+    length_penalty: Float = 1.0
     cache_salt: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     skip_reading_prefix_cache: bool = False
     skip_special_tokens: bool = True
@@ -94,6 +96,8 @@ class GenerationBody(FormFields):
             logit_bias=self.logit_bias,
             prompt_logprobs=self.prompt_logprobs,
             skip_reading_prefix_cache=self.skip_reading_prefix_cache,
+            use_beam_search=self.use_beam_search,
+            length_penalty=self.length_penalty,
             structured_outputs=self.form(),
             skip_special_tokens=self.skip_special_tokens,
             spaces_between_special_tokens=self.spaces_between_special_tokens,

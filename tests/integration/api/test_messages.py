@@ -117,7 +117,7 @@ def test_thinking_can_be_switched_off(claude: anthropic.Anthropic) -> None:
         {"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1"}]}]},
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {"tool_choice": {"type": "tool"}},
-        {"temperature": 5},
+        {"extra_body": {"temperature": 5}},
     ],
 )
 def test_bad_fields_are_invalid_requests(

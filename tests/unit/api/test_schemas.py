@@ -157,7 +157,7 @@ def test_null_means_absent() -> None:
         ("logits_processors", ["x"]),
         ("prompt_embeds", "x"),
         ("suffix", "x"),
-        ("use_beam_search", True),
+        ("logprob_token_ids", [1]),
         ("guided_json", False),
         ("guided_regex", "(?=a)"),
         ("guided_choice", []),

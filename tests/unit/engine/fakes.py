@@ -130,7 +130,11 @@ class FakeRunner:
             ids[i] = next_token(context, row.start.seed, self.vocab_size)
             row.tokens.append(int(ids[i]))
             if row.start.params.logprobs is not None:
-                result.logprobs[row_id] = [TokenLogprob(int(ids[i]), -1.0, 1)]
+                places = range(max(1, row.start.params.logprobs))
+                result.logprobs[row_id] = [
+                    TokenLogprob((int(ids[i]) + p) % self.vocab_size, -1.0 - p, p + 1)
+                    for p in places
+                ]
         return result
 
     def _read(self, row: Row) -> list[int]:

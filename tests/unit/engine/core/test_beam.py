@@ -1,0 +1,99 @@
+"""Beam search equals an exhaustive search where the beams are wide enough to see all of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from engine.beam import Beam, PromptBeams
+from engine.errors import InvalidRequest
+from engine.messages import EventKind, Finish, TokenLogprob
+from engine.sampling_params import SamplingParams
+from tests.unit.engine.fakes import FakeRunner, make_harness
+
+VOCAB = 5
+EOS = 4
+
+
+def scores(tokens: tuple[int, ...]) -> list[float]:
+    """Made-up log-probabilities of what follows `tokens`."""
+    raw = np.random.default_rng([7, *tokens]).normal(size=VOCAB)
+    return list(raw - math.log(np.exp(raw).sum()))
+
+
+def searched(width: int, steps: int, penalty: float) -> list[Beam]:
+    beams = PromptBeams([0], width, penalty, steps, frozenset({EOS}))
+    while beams.live:
+        found = []
+        for beam in beams.live:
+            row = scores(tuple(r.token_id for r in beam.rows))
+            ranked = sorted(range(VOCAB), key=lambda token: -row[token])
+            found.append([TokenLogprob(t, row[t], i) for i, t in enumerate(ranked, 1)])
+        beams.advance(found)
+    return beams.best()
+
+
+def exhaustive(steps: int, penalty: float) -> list[tuple[int, ...]]:
+    """All texts in order of their score."""
+    found: list[tuple[float, tuple[int, ...]]] = []
+    for length in range(1, steps + 1):
+        for text in itertools.product(range(VOCAB), repeat=length):
+            ends = text[-1] == EOS
+            if EOS in text[:-1] or (not ends and length < steps):
+                continue
+            total = sum(scores(text[:i])[token] for i, token in enumerate(text))
+            found.append((total / max(1, length - ends) ** penalty, text))
+    return [text for _, text in sorted(found, reverse=True)]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0, -1.0])
+def test_wide_beams_find_the_best_texts_there_are(penalty: float) -> None:
+    best = searched(width=400, steps=4, penalty=penalty)
+    found = [tuple(row.token_id for row in beam.rows) for beam in best[:10]]
+    assert found == exhaustive(4, penalty)[:10]
+
+
+def test_a_penalty_below_zero_likes_short_texts() -> None:
+    def length(penalty: float) -> int:
+        return len(searched(8, 12, penalty)[0].rows)
+
+    assert length(-2.0) < length(3.0)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_search_is_one_request_outside(overlap: bool) -> None:
+    harness = make_harness(FakeRunner(overlap=overlap, max_rows=8, num_blocks=32))
+    harness.submit("a", [1, 2], [3, 4, 5], n=2, max_tokens=3, use_beam_search=True)
+    harness.drain()
+    assert harness.kinds("a") == [EventKind.STARTED, EventKind.END]
+    last = harness.last("a")
+    assert [choice.index for choice in last.choices] == [0, 1, 2, 3]
+    assert all(len(choice.token_ids) == 3 for choice in last.choices)
+    assert {choice.finish for choice in last.choices} == {Finish.LENGTH}
+    assert (last.counts.prompt_tokens, last.counts.completion_tokens) == (5, 12)
+    assert set(harness.deltas) == {"a"}
+
+
+def test_a_cancelled_search_leaves_nothing_behind() -> None:
+    harness = make_harness(FakeRunner())
+    harness.submit("a", [1, 2], n=2, max_tokens=30, use_beam_search=True)
+    for _ in range(5):
+        harness.step()
+    harness.core.cancel("a", Finish.CANCELLED)
+    harness.drain()
+    assert harness.last("a").kind is EventKind.END
+    assert {choice.finish for choice in harness.last("a").choices} == {Finish.CANCELLED}
+    assert harness.core.gauges().running == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"stop": ["x"]}, {"n": 11}, {"logprobs": 3}, {"allowed_token_ids": [1]}, {"min_tokens": 2}],
+)
+def test_what_bends_probabilities_is_refused_by_name(fields: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        SamplingParams(use_beam_search=True, **fields).check()  # type: ignore[arg-type]
+    assert caught.value.param == next(iter(fields))

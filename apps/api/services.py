@@ -91,7 +91,9 @@ def key_create(
     key = ApiKey.objects.create(
         public_id=new.public_id,
         digest=keyformat.digest(new.text, pepper()),
-        hint=new.text[-4:],
+        hint=new.text[-4:]
+        if len(new.text) >= keyformat.KEY_CHARS
+        else "",  # no part of a short one
         owner=owner,
         name=name,
         expires_at=expires_at,

@@ -1,0 +1,1 @@
+curl http://0.0.0.0:8000/metrics

@@ -51,7 +51,8 @@ def _leaders(owners: NDArray[np.uint16], per_cell: int) -> NDArray[np.intp]:
     cells = -(-len(owners) // per_cell)
     padded = np.zeros(cells * per_cell, np.uint16)
     padded[: len(owners)] = owners
-    return padded.reshape(cells, per_cell).argmax(1) + np.arange(cells) * per_cell
+    best: NDArray[np.intp] = padded.reshape(cells, per_cell).argmax(1)
+    return best + np.arange(cells, dtype=np.intp) * per_cell
 
 
 def _shown(request: RequestLook) -> ShownRequest:

@@ -15,6 +15,7 @@ _django = get_asgi_application()  # sets Django up: apps are imported after it
 import inference_site.urls  # noqa: E402, F401 - in time for the first request, not in it
 from apps.api.routing import CONSUMERS, api_app  # noqa: E402
 from apps.models.health import EngineWatch, HealthApp  # noqa: E402
+from inference_site.admin_socket import AdminSockets  # noqa: E402
 from inference_site.config import server_settings  # noqa: E402
 from inference_site.cors import with_cors  # noqa: E402
 from inference_site.http_metrics import CountedApp  # noqa: E402
@@ -35,6 +36,7 @@ def _ready() -> bool:
 
 
 _watch = EngineWatch(redis_url, _read)
-_api = api_app(HealthApp(MetricsApp(_django, _watch, _read), _watch, _ready))
+_site = HealthApp(MetricsApp(_django, _watch, _read), _watch, _ready)
+_api = api_app(AdminSockets(_site, _watch, _read, redis_url))
 _counted = CountedApp(_api, (consumer.route for consumer in CONSUMERS))
 application = with_cors(_counted, server_settings())

@@ -7,4 +7,6 @@ from django.urls import include, path
 app_name = "console"
 urlpatterns = [
     path("", include("apps.usage.urls")),
+    path("", include("apps.models.urls")),
+    path("", include("apps.api.playground")),
 ]

@@ -20,6 +20,7 @@ from apps.api.models import ApiKey, Owner, Scope
 from apps.api.services import Actor, KeyLimits, key_create
 from apps.models.admin_base import actor_of
 from apps.models.console import page, staff_page
+from apps.models.selectors import catalog_read
 from engine.errors import PagodaError
 
 MAY_TRY = "api.add_apikey"
@@ -35,7 +36,13 @@ def playground(request: HttpRequest) -> HttpResponseBase:
     """`?model=` fills the first column, `?compare=a,b` up to four."""
     wanted = request.GET.get("compare", "").split(",") + [request.GET.get("model", "")]
     columns = [name for name in wanted if name][:MOST_COLUMNS]
-    return page(request, "console/playground.html", "Playground", {"columns": columns})
+    models = [
+        {"name": model.name, "parent": model.parent or "", "context": model.max_model_len}
+        for model in catalog_read().models.values()
+        if model.pooling is None
+    ]
+    context = {"data": {"models": models, "columns": columns, "most": MOST_COLUMNS}}
+    return page(request, "console/playground.html", "Playground", context)
 
 
 @staff_page(MAY_TRY)
@@ -57,7 +64,7 @@ def temporary_key(*, user: User, actor: Actor) -> tuple[ApiKey, str]:
     """A key that may infer for a quarter of an hour; the person's older ones are cleared away."""
     owner = user.owners.order_by("pk").first()
     if owner is None:
-        owner, _ = Owner.objects.get_or_create(name=user.username, defaults={"user": user})
+        owner = _own_owner(user)
     ended = timezone.now() - KEPT
     owner.keys.filter(temporary=True, expires_at__lt=ended).delete()
     return key_create(
@@ -69,6 +76,16 @@ def temporary_key(*, user: User, actor: Actor) -> tuple[ApiKey, str]:
         actor=actor,
         temporary=True,
     )
+
+
+def _own_owner(user: User) -> Owner:
+    """An owner for a person without one. A team of the same name is not theirs."""
+    owner, _ = Owner.objects.get_or_create(name=user.username, defaults={"user": user})
+    if owner.user_id == user.pk:
+        return owner
+    return Owner.objects.get_or_create(
+        name=f"{user.username} (playground)", defaults={"user": user}
+    )[0]
 
 
 urlpatterns = [

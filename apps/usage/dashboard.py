@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from apps.usage import report
-from apps.usage.forms import METRICS, UsageForm
+from apps.usage.forms import FAILED, METRICS, UsageForm, statuses
 from apps.usage.histogram import BUCKETS
 from apps.usage.models import SUM_FIELDS, Status
 from apps.usage.period import Period
@@ -19,7 +19,6 @@ TOP = 10
 SERIES = 6  # more colours than that nobody tells apart
 NO_ADAPTER = "(base model)"
 FILTERS = ("model", "adapter", "key", "owner", "status")
-FAILED = (Status.ERROR, Status.LOST)
 TITLES = {
     "key": "API keys",
     "owner": "Owners",
@@ -126,7 +125,7 @@ class Dashboard:
     def _cards(self, facts: Facts) -> list[Card]:
         now, histograms = self._totals(facts, before=False)
         before, _ = self._totals(facts, before=True)
-        errors = sum(c.amounts["requests"] for c in facts.cells if c.status in FAILED)
+        errors = sum(c.amounts["requests"] for c in facts.cells if c.status in statuses(FAILED))
 
         def change(name: str) -> float | None:
             return now[name] / before[name] - 1 if before[name] else None
@@ -143,9 +142,10 @@ class Dashboard:
             Card("Output tokens", compact(now["completion_tokens"]), "counted at the sampler",
                  change("completion_tokens"), "", everything),
             Card("Failed", f"{errors / requests:.2%}" if requests else "–",
-                 f"{errors:,} lost or refused", None, "down", self._link(status="error")),
+                 f"{errors:,} lost or refused", None, "down", self._link(status=FAILED)),
             Card("First token, p95", _ms(ttft[1]), f"p50 {_ms(ttft[0])} · p99 {_ms(ttft[2])}"),
             Card("Between tokens, p95", _ms(itl[1]), f"p50 {_ms(itl[0])} · p99 {_ms(itl[2])}"),
+            Card("Active keys", f"{len(facts.keys):,}", "with at least one request"),
             Card("Cost", money(now["micros"]), "in the unit of the prices", change("micros")),
         ]  # fmt: skip
 
@@ -188,7 +188,7 @@ class Dashboard:
                     # a filter cannot ask for no name: that row leads to everything
                     "link": self._link(**{group: line.name}) if line.name else self._link(),
                     "share": max(1, round(100 * line.amounts["requests"] / most)),
-                    **line.amounts,
+                    **{name: f"{amount:,}" for name, amount in line.amounts.items()},
                     "cost": money(line.amounts["micros"]),
                     "last": line.last,
                 }

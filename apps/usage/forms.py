@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -27,8 +28,16 @@ METRICS = {
     "completion_tokens": "Output tokens",
     "micros": "Cost",
 }
-STATUSES = (("", "All"), *Status.choices)
+FAILED = "failed"
+STATUSES = (("", "All"), *Status.choices, (FAILED, "lost or error"))
 DATE = forms.DateInput(attrs={"type": "date"})
+
+
+def statuses(name: str) -> list[str]:
+    """The stored statuses a filter asks for; none for all of them."""
+    if name == FAILED:
+        return [Status.LOST, Status.ERROR]
+    return [name] if name else []
 
 
 class FilterForm(forms.Form):
@@ -60,21 +69,26 @@ class UsageForm(FilterForm):
     group = forms.ChoiceField(required=False, choices=tuple(GROUPS.items()), label="Group by")
     metric = forms.ChoiceField(required=False, choices=tuple(METRICS.items()), label="Measure")
 
+    DEFAULTS = {"range": "7d", "group": "model", "metric": "requests"}
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(self.DEFAULTS | {name: text for name, text in data.items() if text})
+
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        data["range"] = data.get("range") or "7d"
-        data["group"] = data.get("group") or "model"
-        data["metric"] = data.get("metric") or "requests"
         start, end = data.get("start"), data.get("end")
         if start and end and start > end:
             self.add_error("start", "This day lies after the last one.")
         elif start and self._days(data) > period.MAX_DAYS:
             self.add_error("start", f"At most {period.MAX_DAYS} days can be shown at once.")
-        elif data["range"] == "custom" and not start and "start" not in self.errors:
+        elif data.get("range") == "custom" and not start and "start" not in self.errors:
             self.add_error("start", "Give the first day.")
         elif data.get("grain") == "hour" and self._days(data) > period.MAX_HOURLY_DAYS:
             self.add_error("grain", f"Hours are shown for at most {period.MAX_HOURLY_DAYS} days.")
         return data
+
+    def value(self, name: str) -> str:
+        return super().value(name) or self.DEFAULTS.get(name, "")
 
     def period(self, now: dt.datetime) -> Period:
         """What to show: as asked, or the last 7 days when that was wrong."""
@@ -82,13 +96,13 @@ class UsageForm(FilterForm):
         grain = data.get("grain") or None
         if data.get("range") == "custom" and data.get("start"):
             return period.between(data["start"], data.get("end") or now.date(), grain)
-        name = data.get("range") if data.get("range") in period.RANGES else "7d"
-        return period.last(str(name), now, grain)
+        name = self.value("range")
+        return period.last(name if name in period.RANGES else "7d", now, grain)
 
     @staticmethod
     def _days(data: dict[str, Any]) -> int:
-        if data["range"] == "custom" and data.get("start"):
+        if data.get("range") == "custom" and data.get("start"):
             start: dt.date = data["start"]
             end: dt.date = data.get("end") or timezone.now().date()
             return (end - start).days + 1
-        return DAYS.get(str(data["range"]), 0)
+        return DAYS.get(str(data.get("range")), 0)

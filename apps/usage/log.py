@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from apps.usage import report
-from apps.usage.forms import FilterForm
+from apps.usage.forms import FilterForm, statuses
 from apps.usage.models import Status, UsageDay, UsageRecord
 from apps.usage.report import Which
 
@@ -77,8 +77,7 @@ class Filters:
     def rows(self) -> QuerySet[UsageRecord]:
         found = UsageRecord.objects.order_by("-ended_at", "-id")
         which = self.which
-        exact = {"model": which.model, "adapter": which.adapter, "status": which.status}
-        exact |= {"rid": self.rid}
+        exact = {"model": which.model, "adapter": which.adapter, "rid": self.rid}
         found = found.filter(**{name: value for name, value in exact.items() if value})
         if which.key_ids is not None:
             keys = sorted(which.key_ids)
@@ -86,7 +85,9 @@ class Filters:
                 found.filter(key_id=keys[0]) if len(keys) == 1 else found.filter(key_id__in=keys)
             )
         # SQLite takes a partial index only where its condition stands in the query, word for word.
-        if which.status and which.status != Status.OK:
+        if which.statuses:
+            found = found.filter(status__in=which.statuses)
+        if which.statuses and Status.OK not in which.statuses:
             found = found.extra(where=["NOT (status = 'ok')"])
         if which.adapter:
             found = found.extra(where=["NOT (adapter = '')"])
@@ -125,7 +126,7 @@ def which_of(form: FilterForm, own: frozenset[str] | None = None) -> Which:
         key_ids=keys,
         model=form.value("model"),
         adapter=form.value("adapter"),
-        status=form.value("status"),
+        statuses=tuple(statuses(form.value("status"))),
     )
 
 

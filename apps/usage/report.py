@@ -33,14 +33,16 @@ class Which:
     key_ids: frozenset[str] | None = None
     model: str = ""
     adapter: str = ""
-    status: str = ""
+    statuses: tuple[str, ...] = ()  # none: all
 
     def of(self, rows: Sums, *, per_key: bool = False) -> Sums:
         if self.key_ids is not None:
             rows = rows.filter(key_id__in=sorted(self.key_ids))
         else:
             rows = rows.exclude(key_id="") if per_key else rows.filter(key_id="")
-        exact = {"model": self.model, "adapter": self.adapter, "status": self.status}
+        if self.statuses:
+            rows = rows.filter(status__in=self.statuses)
+        exact = {"model": self.model, "adapter": self.adapter}
         return rows.filter(**{name: value for name, value in exact.items() if value})
 
 

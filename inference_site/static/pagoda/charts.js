@@ -41,6 +41,7 @@ const pgCharts = (() => {
     if (entry.chart) entry.chart.destroy();
     const datasets = Object.entries(entry.series).map(([label, data], i) => ({
       label, data, borderColor: colour(label, i), backgroundColor: colour(label, i),
+      borderDash: entry.kind === "line" && i === 2 ? [5, 4] : [],
       borderWidth: entry.kind === "line" ? 2 : 0, borderRadius: 3, maxBarThickness: 36,
       pointRadius: data.length > 40 ? 0 : 2, tension: 0.25, spanGaps: false,
     }));

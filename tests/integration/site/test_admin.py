@@ -30,11 +30,8 @@ PAGES = [
     "api_priceversion",
     "api_auditevent",
     "auth_user",
-    "usage_usagerecord",
-    "usage_usagehour",
-    "usage_usageday",
 ]
-READ_ONLY = ["catalog_engineinstance", "usage_usagerecord", "usage_usagehour", "api_auditevent"]
+READ_ONLY = ["catalog_engineinstance", "api_auditevent"]
 MOST_QUERIES = 12
 NOW = datetime(2026, 1, 2, 3, tzinfo=UTC)
 

@@ -33,6 +33,7 @@ APPS_MAY_USE = {  # the engine's torch-free face
     "engine.redis_keys",
     "engine.redis_link",
     "engine.streams",
+    "engine.view",
     "engine.judgement",
     "engine.tokenizer",
     "engine.detokenizer",

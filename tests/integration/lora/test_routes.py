@@ -276,7 +276,7 @@ def key_for(served: Served, models: list[str], scopes: list[str] | None = None) 
     )
 
 
-def test_command_line_adds_lists_and_removes(
+def test_command_line_adds_lists_and_refuses(
     client: httpx.Client, served: Served, tmp_path: Path
 ) -> None:
     made = files.adapter(tmp_path / "cli", lora_alpha=5)
@@ -285,15 +285,9 @@ def test_command_line_adds_lists_and_removes(
     status, listed = pagoda(served, "adapters", "list")
     assert status == 0
     assert "cli  ready  on pagoda-demo" in listed
-    assert pagoda(served, "adapters", "remove", "cli")[0] == 1
-    assert pagoda(served, "adapters", "unload", "cli") == (0, "unloaded")
-    assert "cli" not in names(client)
-    assert pagoda(served, "adapters", "load", "cli") == (0, "loaded")
-    assert "cli" in names(client)
-    bad = files.adapter(tmp_path / "bad", r=0)
-    status, words = pagoda(served, "adapters", "add", "broken", str(bad))
+    status, words = pagoda(served, "adapters", "remove", "cli")
     assert status == 1
-    assert "r is 0" in words
+    assert "Unload it first" in words
 
 
 def pagoda(served: Served, *words: str) -> tuple[int, str]:

@@ -23,6 +23,8 @@ class Command(BaseCommand):
 
     help = "Add, load, unload, list, pin, roll back and remove LoRA adapters."
 
+    requires_system_checks = []  # `check` is for people; this is typed often
+
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         add = verbs.add_parser("add", help="a new adapter, or a new version of one")

@@ -14,18 +14,17 @@ from engine.lora.check import CONFIG, WEIGHTS, weight_name
 from engine.lora.layout import linear_shapes, module_shapes
 from engine.models.registry import parse_spec
 
-SPEC = parse_spec(
-    {
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": 64,
-        "max_position_embeddings": 64,
-    }
-)
+BASE_CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 64,
+    "max_position_embeddings": 128,
+}
+SPEC = parse_spec(BASE_CONFIG)
 _NAMES = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16", np.dtype(np.uint16): "BF16"}
 
 
@@ -92,11 +91,12 @@ def draft(
     dtype: type = np.float32,
     layers: tuple[int, ...] = (0, 1),
     ranks: dict[str, int] | None = None,
+    seed: int = 5,
     **config: Any,
 ) -> Draft:
     """A good adapter. `ranks` gives modules (by the end of their names) a rank of their own."""
     made = Draft(usual_config(**({"r": rank, "target_modules": list(targets)} | config)))
-    draw = np.random.default_rng(5)
+    draw = np.random.default_rng(seed)
     for module, (num_out, num_in) in module_shapes(SPEC).items():
         if int(module.split(".")[2]) not in layers or not module.endswith(targets):
             continue

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from engine.lora.check import Report, adapter_digest, check_folder
 from engine.lora.layout import linear_shapes
 from engine.models.loader import tensor_shapes
-from tests.unit.engine.lora.adapter_drafts import ALL, SPEC, Draft, draft
+from tests.unit.engine.lora.adapter_drafts import ALL, BASE_CONFIG, SPEC, Draft, draft
 from tests.unit.engine.lora.bad_adapters import Bad, corpus
 
 BAD = corpus()
@@ -109,15 +109,7 @@ def validate(*args: str) -> subprocess.CompletedProcess[str]:
 def test_command_reports_in_json_and_by_its_status(tmp_path):
     good, bad = draft(8).write(tmp_path / "good"), draft(512).write(tmp_path / "bad")
     base = tmp_path / "config.json"
-    base.write_text(
-        json.dumps(
-            {
-                "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "vocab_size": 64,
-                "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-                "num_key_value_heads": 2,
-            }
-        )
-    )  # fmt: skip
+    base.write_text(json.dumps(BASE_CONFIG))
     done = validate(str(good), "--base", str(base), "--json")
     said = json.loads(done.stdout)
     assert (done.returncode, said["ok"], said["rank"], said["problems"]) == (0, True, 8, [])

@@ -73,7 +73,9 @@ def compiled(compiler: Any, form: StructuredOutputs) -> Any:
             return compiler.compile_structural_tag(json.dumps(tags.normalised(form.document())))
     if ebnf.is_ebnf(form.grammar or ""):
         return compiler.compile_grammar_from_strings(form.grammar, ebnf.ROOT)
-    return compiler.compile_lark(form.grammar, [], [])
+    translated = core.Grammar.from_lark(form.grammar, None, [], [])
+    ebnf.check_printed(str(translated.to_string()))
+    return compiler.compile_grammar_ebnf(translated)
 
 
 def _literal(text: str) -> str:

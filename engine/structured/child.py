@@ -23,6 +23,7 @@ import numpy as np
 from engine.errors import InvalidRequest
 from engine.structured.bindings import compiled, compiler_for, core, tokenizer_info
 from engine.structured.outputs import StructuredOutputs
+from engine.structured.refusal import Refusal
 
 MEMORY_BYTES = 2 * 1024**3  # of address space
 GRACE_S = 5.0  # after its limit a process that nobody kills ends by itself
@@ -86,6 +87,8 @@ def _compile(compiler: Any, form: StructuredOutputs, vocab_size: int) -> Outcome
         return Outcome()
     except InvalidRequest as error:
         return Outcome(error.message)
+    except Refusal as refusal:
+        return Outcome(str(refusal))
     except MemoryError:
         return Outcome("needs too much memory to compile")
     except Exception as error:  # the library raises RuntimeError and its own kinds
@@ -108,7 +111,7 @@ def _is_slow(grammar: Any, vocab_size: int) -> bool:
             bits = np.unpackbits(words.view(np.uint8), bitorder="little")[:vocab_size]
             allowed = np.flatnonzero(bits)
             if not len(allowed):
-                raise InvalidRequest("leads to a place where no token of this model may follow")
+                raise Refusal("leads to a place where no token of this model may follow")
             picked = allowed[(0, -1, int(draws.integers(len(allowed))))[min(walk, 2)]]
             matcher.accept_token(int(picked), False)
             if time.thread_time() - began > SLOW_MASK_S:

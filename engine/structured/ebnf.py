@@ -26,7 +26,13 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _DEFINES = re.compile(r"^[ \t]*[A-Za-z_][A-Za-z0-9_.\-]*\s*::=", re.MULTILINE)
+_PRINTED_BOUND = re.compile(r",\s*-1\}")  # no upper bound
+_PRINTED_REGEX = re.compile(r'\bRegex\("(?:\\.|[^"\\])*"\)')
 _TERMINAL = -1
+
+
+class _Unreadable(Refusal):
+    """The text is no GBNF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,15 @@ def is_ebnf(text: str) -> bool:
     return _DEFINES.search(text) is not None
 
 
+def check_printed(text: str) -> None:
+    """The same for a grammar as the compiler prints it, where that is GBNF: Lark, translated."""
+    plain = _PRINTED_REGEX.sub('"x"', _PRINTED_BOUND.sub(",}", text))
+    try:
+        check(plain)
+    except _Unreadable:
+        return
+
+
 def check(text: str) -> None:
     """Raises `Refusal` naming the rule or the line."""
     table = _read(list(_tokens(text)))
@@ -93,7 +108,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise Refusal(f"cannot be read in line {line}, at {text[at : at + 12]!r}")
+            raise _Unreadable(f"cannot be read in line {line}, at {text[at : at + 12]!r}")
         kind, word = str(found.lastgroup), found.group()
         if kind != "blank":
             yield _Token(kind, word, line)
@@ -216,7 +231,8 @@ def _check_left_recursion(table: _Table, nullable: set[int]) -> None:
                 state[rule] = 2
                 path.pop()
             elif state[following] == 1:
-                name = next((table.label(r) for r, _ in path if r in table.names.values()), ROOT)
+                cycle = [r for r, _ in path][[r for r, _ in path].index(following) :]
+                name = next((table.label(r) for r in cycle if r in table.names.values()), ROOT)
                 raise Refusal(f"is left-recursive: the rule {name!r} may begin with itself")
             elif not state[following]:
                 state[following] = 1

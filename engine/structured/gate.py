@@ -22,9 +22,7 @@ class GrammarGate:
     def check(self, form: StructuredOutputs | None) -> None:
         """Raises `InvalidRequest` where no grammar can be followed."""
         if form is not None and self.compiler is None:
-            raise form.refused(
-                "needs a tokenizer and a token that ends a text"
-            )
+            raise form.refused("needs a tokenizer and a token that ends a text")
 
     def admit(self, request: Request) -> bool:
         """Whether the request may be scheduled now; else `released` will name it."""
@@ -81,7 +79,7 @@ class GrammarGate:
 def _named(error: PagodaError, request: Request) -> PagodaError:
     """The refusal under the field that this request used: equal grammars share one compilation."""
     form = request.body.params.structured_outputs
-    if form is None or not form.field or error.param == form.field:
+    field = (form.field if form is not None else "") or "structured_outputs"
+    if error.param == field:
         return error
-    message = error.message.replace(f"'{error.param}'", f"'{form.field}'", 1)
-    return InvalidRequest(message, param=form.field)
+    return InvalidRequest(error.message.replace(f"'{error.param}'", f"'{field}'", 1), param=field)

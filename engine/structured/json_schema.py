@@ -62,17 +62,24 @@ class _Checker:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._refs: dict[str, Path] = {}
+        self._depth = 0
 
     def visit(self, schema: Any, path: Path) -> Any:
         """One schema and all inside it; places they refer to are visited where they stand."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise Refusal(f"nests schemas deeper than {MAX_DEPTH}")
+        done = self._visit(schema, path)
+        self._depth -= 1
+        return done
+
+    def _visit(self, schema: Any, path: Path) -> Any:
         if schema is True:
             return True
         if schema is False:
             raise Refusal(f"allows no value{_at(path)}: the schema is false")
         if not isinstance(schema, dict):
             raise Refusal(f"is no schema{_at(path)}: it must be an object")
-        if len(path) > 2 * MAX_DEPTH:
-            raise Refusal(f"nests schemas deeper than {MAX_DEPTH}")
         self._check_words(schema, path)
         done = dict(schema)
         for word in ("$defs", "definitions"):

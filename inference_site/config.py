@@ -50,6 +50,9 @@ class ServerSettings:
     database_url: str = setting(
         "", "postgresql://… of a production database; empty: SQLite in home"
     )
+    database_password_file: Path | None = setting(
+        None, "file with the database's password, so that no environment holds it"
+    )
     redis_url: str = setting("", "redis://, rediss:// or unix:// URL; empty: an embedded Redis")
     broker_url: str = setting("", "Celery's broker; empty: database 1 of the Redis above")
     database_pool_size: int = setting(8, "PostgreSQL connections per process", low=1, high=200)

@@ -34,6 +34,17 @@ def load_secrets(settings: ServerSettings) -> Secrets:
     return Secrets(key, pepper.encode())
 
 
+def database_password(settings: ServerSettings) -> str | None:
+    """From `database_password_file`; None: the URL holds it. Raises `SettingError`."""
+    path = settings.database_password_file
+    if path is None:
+        return None
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise SettingError(f"PAGODA_DATABASE_PASSWORD_FILE={path}: {error.strerror}.") from None
+
+
 def _from_file(settings: ServerSettings, given: Path | None, name: str) -> str:
     path = given or settings.home / "secrets" / name
     try:

@@ -13,7 +13,7 @@ from inference_site.config import server_settings
 from inference_site.logs import logging_config
 from inference_site.paths import STATIC
 from inference_site.paths import TEMPLATES as TEMPLATE_FOLDER
-from inference_site.secrets import load_secrets
+from inference_site.secrets import database_password, load_secrets
 
 PAGODA = server_settings()
 PAGODA_SECRETS = load_secrets(PAGODA)
@@ -107,6 +107,8 @@ if PAGODA.embedded:
     }
 else:
     _database: dict[str, Any] = dict(dj_database_url.parse(PAGODA.database_url, conn_max_age=0))
+    if (_password := database_password(PAGODA)) is not None:
+        _database["PASSWORD"] = _password
     _database.setdefault("OPTIONS", {})["pool"] = {
         "min_size": 1,
         "max_size": PAGODA.database_pool_size,

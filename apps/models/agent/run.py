@@ -54,8 +54,11 @@ def run(agent: Agent) -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: bell.ring())
     listener = threading.Thread(target=_listen, args=(agent.client, bell), daemon=True)
     listener.start()
+    alive = agent.settings.log_folder / "agent.alive"  # a container's health check reads its age
+    alive.parent.mkdir(parents=True, exist_ok=True)
     while not asked:
         _guarded_turn(agent)
+        alive.touch()
         bell.wait(LOADING_TURN_EVERY_S if agent.loading else TURN_EVERY_S)
     while not _drained(agent):
         if asked > 1:

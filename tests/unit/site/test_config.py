@@ -9,7 +9,7 @@ import pytest
 
 from engine.settings import SettingError
 from inference_site.config import ServerSettings, server_settings
-from inference_site.secrets import load_secrets
+from inference_site.secrets import database_password, load_secrets
 
 
 def test_defaults_are_loopback_and_embedded() -> None:
@@ -75,3 +75,17 @@ def test_short_secret_is_refused(tmp_path: Path) -> None:
 def test_secrets_do_not_show_themselves(tmp_path: Path) -> None:
     secrets = load_secrets(ServerSettings(home=tmp_path))
     assert secrets.secret_key not in repr(secrets)
+
+
+def test_the_databases_password_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    given = server_settings({"PAGODA_DATABASE_PASSWORD_FILE": str(file)})
+    assert database_password(given) == "s3cret"
+    assert database_password(server_settings({})) is None
+
+
+def test_a_password_file_that_is_away_is_named(tmp_path: Path) -> None:
+    away = server_settings({"PAGODA_DATABASE_PASSWORD_FILE": str(tmp_path / "none")})
+    with pytest.raises(SettingError, match="PAGODA_DATABASE_PASSWORD_FILE=.*No such file"):
+        database_password(away)

@@ -1,0 +1,76 @@
+"""Every image of docker-compose.yml, built here: a base by debootstrap, wheels from the machine's
+package index, stand-ins for the official images from Debian's packages."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.deploy.docker_engine import CACHE, docker, environment, said
+
+ROOT = Path(__file__).parents[2]
+WHEELS = ROOT / "deploy" / "wheels"
+BASE = "pagoda-test/base"
+STAND_INS = ("postgres", "redis", "caddy", "prometheus")
+PACKAGES = "ca-certificates,python3,python3-venv"
+
+
+def base() -> None:
+    """Debian with Python, as `python:3.11-slim` has it."""
+    if docker("images", "--quiet", BASE):
+        return
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        said("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", folder)
+        tar = subprocess.Popen(["tar", "-C", folder, "-c", "."], stdout=subprocess.PIPE)
+        subprocess.run(
+            ["docker", "import", "-", BASE], stdin=tar.stdout, env=environment(), check=True,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        if tar.wait():
+            raise RuntimeError("tar of the base image failed")
+
+
+def wheels() -> None:
+    """Fetch what the images install; Debian's Python 3.11.2 asks for one package more."""
+    kept = CACHE / "wheels"
+    if not kept.exists():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(kept)]
+        command += ["-c", "requirements/cpu.lock", "-r", "requirements/web.in"]
+        command += ["-r", "requirements/engine.in", "setuptools", "async-timeout"]
+        try:
+            subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+        except BaseException:
+            shutil.rmtree(kept, ignore_errors=True)
+            raise
+    for wheel in kept.glob("*.whl"):
+        target = WHEELS / wheel.name
+        if not target.exists():
+            shutil.copy(wheel, target)
+
+
+def build() -> dict[str, str]:
+    """Build all; returns the variables that make docker-compose.yml use them."""
+    base()
+    wheels()
+    here = ROOT / "tests" / "deploy" / "images"
+    for name in STAND_INS:
+        _build(here, name, f"pagoda-test/{name}")
+    for target in ("web", "engine-cpu"):
+        _build(ROOT, target, f"pagoda-test/{target}")
+    return {
+        "PAGODA_WEB_IMAGE": "pagoda-test/web",
+        "PAGODA_ENGINE_CPU_IMAGE": "pagoda-test/engine-cpu",
+        "POSTGRES_IMAGE": "pagoda-test/postgres",
+        "REDIS_IMAGE": "pagoda-test/redis",
+        "PROXY_IMAGE": "pagoda-test/caddy",
+        "PROMETHEUS_IMAGE": "pagoda-test/prometheus",
+    }
+
+
+def _build(folder: Path, target: str, tag: str) -> None:
+    print(f"  building {tag}", flush=True)  # noqa: T201
+    docker("build", "--build-arg", f"BASE_IMAGE={BASE}", "--target", target, "-t", tag, str(folder))
+

@@ -34,6 +34,10 @@ def ask(http: httpx.Client, form: dict[str, Any], seed: int = 1) -> httpx.Respon
     return http.post("/v1/completions", json=body | {"structured_outputs": form})
 
 
+def engine_pids(served: Served) -> set[int]:
+    return {process.pid for process in served.children("--engine-id")}
+
+
 def test_three_hundred_forms_hold(http: httpx.Client) -> None:
     def one(case: tuple[int, Good]) -> bool:
         seed, good = case
@@ -53,7 +57,8 @@ def test_three_hundred_forms_hold(http: httpx.Client) -> None:
 def test_two_hundred_bad_forms_are_400_and_the_engine_never_restarts(
     served: Served, http: httpx.Client
 ) -> None:
-    engines = served.pids("engine")
+    engines = engine_pids(served)
+    assert engines
     for i, form in enumerate(BAD):
         reply = ask(http, form)
         assert reply.status_code == 400, (form, reply.text)
@@ -63,4 +68,4 @@ def test_two_hundred_bad_forms_are_400_and_the_engine_never_restarts(
         if i % 20 == 0:
             assert ask(http, {"choice": ["alive"]}).json()["choices"][0]["text"] == "alive"
     assert len(BAD) >= 200
-    assert served.pids("engine") == engines
+    assert engine_pids(served) == engines

@@ -109,7 +109,7 @@ def test_the_older_backend_name_is_named_as_ignored(client: openai.OpenAI, model
 def test_a_form_that_no_check_of_ours_knows_to_be_bad_is_a_400_all_the_same(
     client: openai.OpenAI, model: str
 ) -> None:
-    with pytest.raises(openai.BadRequestError, match="out of range|cannot be compiled") as caught:
+    with pytest.raises(openai.BadRequestError, match="cannot be compiled") as caught:
         ask(client, model, extra_body={"guided_regex": "[z-a]"}, stream=True)
     assert caught.value.param == "guided_regex"
     assert text_of(ask(client, model, extra_body={"guided_choice": ["ok"]})) == "ok"

@@ -79,7 +79,8 @@ class FakeRunner:
             step.result = self._execute(plan)
 
     def _check(self, plan: StepPlan) -> None:
-        assert 0 < plan.total_tokens <= self.budget or plan.kv_memory is not None
+        assert plan.total_tokens <= self.budget
+        assert plan.total_tokens or plan.slot_changes or plan.kv_memory is not None
         assert len(set(plan.rows.tolist())) == len(plan.rows) <= self.max_rows
         assert (plan.num_tokens[: plan.num_decodes] == 1).all()
         assert plan.samples[: plan.num_decodes].all()

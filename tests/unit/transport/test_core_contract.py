@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from engine.config import EngineConfig
 from engine.core import Core, EngineCore
-from engine.messages import Delta, EventKind, Finish, QueueBody
+from engine.lora.manager import AdapterLimits, AdapterManager
+from engine.messages import AdapterSource, AdapterState, Delta, EventKind, Finish, QueueBody
 from engine.sampling_params import SamplingParams
-from engine.testing import FakeCore, FakeSpeed
+from engine.testing import FakeAdapter, FakeCore, FakeSpeed
 from tests.unit.engine.fakes import FakeRunner
 
 ROWS = 4
@@ -22,7 +24,8 @@ def real_core() -> Core:
         model="fake", max_num_seqs=ROWS, max_num_batched_tokens=16, max_model_len=48
     )
     runner = FakeRunner(num_blocks=64, max_rows=ROWS)
-    return EngineCore(config, runner, None, frozenset())
+    adapters = AdapterManager(AdapterLimits(), FakeAdapter.read)
+    return EngineCore(config, runner, None, frozenset(), adapters=adapters)
 
 
 def fake_core() -> Core:
@@ -150,3 +153,60 @@ def test_blocks_are_free_again_when_all_has_ended(core):
     after = core.gauges()
     assert (after.running, after.waiting) == (0, 0)
     assert after.blocks_free == before.blocks_free == before.blocks_total
+
+
+def source(folder: Path, digest: str = "d1", rank: int = 8) -> AdapterSource:
+    (folder / "adapter_config.json").write_text(f'{{"r": {rank}}}')
+    return AdapterSource(digest=digest, name="pirate", path=str(folder))
+
+
+def adapted(rid: str, digest: str = "d1") -> QueueBody:
+    made = body(rid)
+    made.adapter = digest
+    return made
+
+
+def test_an_adapter_is_loaded_used_and_forgotten(core, tmp_path):
+    core.load_adapter(source(tmp_path))
+    core.submit(adapted("a"))
+    assert drain(core)[-1].kind is EventKind.END
+    (beat,) = core.adapters()
+    assert (beat.digest, beat.name, beat.state, beat.rank, beat.hits) == (
+        "d1", "pirate", AdapterState.READY, 8, 1,
+    )  # fmt: skip
+    assert core.gauges().lora_slots_used == 1
+    core.unload_adapter("d1")
+    core.unload_adapter("d1")
+    drain(core)
+    assert core.adapters() == []
+    assert core.gauges().lora_slots_used == 0
+
+
+def test_an_adapter_that_cannot_be_read_tells_its_cause_and_ends_requests(core, tmp_path):
+    core.load_adapter(AdapterSource(digest="d1", name="pirate", path=str(tmp_path / "none")))
+    core.submit(adapted("a"))
+    core.submit(body("b"))
+    ends = {delta.rid: delta for delta in drain(core) if delta.kind in ENDS}
+    assert ends["b"].kind is EventKind.END
+    assert ends["a"].kind is EventKind.REFUSED
+    assert "'pirate' could not be loaded" in ends["a"].error.message
+    (beat,) = core.adapters()
+    assert beat.state is AdapterState.FAILED
+    assert "adapter_config.json" in beat.cause
+
+
+def test_a_request_may_come_before_its_load_message(core, tmp_path):
+    core.submit(adapted("a"))
+    core.step()
+    core.load_adapter(source(tmp_path))
+    assert drain(core)[-1].kind is EventKind.END
+
+
+def test_an_adapter_being_unloaded_finishes_what_runs_and_takes_no_more(core, tmp_path):
+    core.load_adapter(source(tmp_path))
+    core.submit(adapted("a"))
+    core.unload_adapter("d1")
+    core.submit(adapted("late"))
+    ends = {delta.rid: delta.kind for delta in drain(core) if delta.kind in ENDS}
+    assert ends == {"a": EventKind.END, "late": EventKind.REFUSED}
+    assert core.adapters() == []

@@ -30,6 +30,7 @@ class PoolingAnswer:
     width: int  # prompts
     floats: int  # numbers that will come, for the choice between loop and thread
     shape: Shape
+    unmet: tuple[str, ...] = ()  # fields that change nothing in this answer
 
     def whole(self, deltas: Iterable[Delta], counts: Counts) -> bytes:
         vectors = [b""] * self.width

@@ -38,7 +38,7 @@ class Beam:
 
     def score(self, penalty: float) -> float:
         length = len(self.rows) - (self.stopped is not None)
-        return self.total / max(1, length) ** penalty
+        return float(self.total / max(1, length) ** penalty)
 
 
 @dataclass(slots=True)
@@ -78,7 +78,8 @@ class PromptBeams:
             return False
         top = self.live[0]
         length = self.max_tokens if self.penalty > 0 else len(top.rows)
-        return top.total / length**self.penalty <= self.best()[-1].score(self.penalty)
+        most = float(top.total / length**self.penalty)
+        return most <= self.best()[-1].score(self.penalty)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from apps.api.chat_messages import PLAIN_FORM, TemplateForm
-from apps.api.parsers import ParserChoice, parsers_for
+from apps.api.parsers import ParserChoice, UnknownParser, parsers_for, pipeline_for
 from apps.api.template_traits import model_type_of, template_form_of, words_of
 from apps.models.catalog import PLAIN_TEXT, TextOptions
 from engine.chat_template import ChatTemplate
-from engine.errors import EngineStartError
+from engine.errors import EngineStartError, InvalidRequest
 from engine.tokenizer import Tokenizer
 
 MAX_TOKENIZERS = 64
@@ -61,6 +61,16 @@ def model_text(path: Path, options: TextOptions = PLAIN_TEXT) -> ModelText:
         options,
     )
     return text.with_template(source) if source else text
+
+
+def check_options(template: str | None, tool: str | None, reasoning: str | None) -> None:
+    """What a model's options name exists. Raises `InvalidRequest` saying what would be right."""
+    try:
+        if template is not None:
+            ChatTemplate(read_template(template), {})
+        pipeline_for(tool, reasoning)
+    except (EngineStartError, UnknownParser) as error:
+        raise InvalidRequest(str(error), param="engine_options") from None
 
 
 def read_template(path: str) -> str:

@@ -27,15 +27,19 @@ from engine.errors import InvalidRequest
 
 IGNORED_NAMES = 20
 Asks = Callable[[dict[str, Any]], bool]
+
+
+def _beside_beams(name: str) -> Asks:
+    """Beams are not sampled."""
+    return lambda raw: raw[name] is not None and bool(raw.get("use_beam_search"))
+
+
 NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when that is worth saying
     "spaces_between_special_tokens": lambda raw: raw["spaces_between_special_tokens"] is False,
     "length_penalty": lambda raw: (
         raw["length_penalty"] not in (None, 1) and not raw.get("use_beam_search")
     ),
-    **{
-        name: lambda raw, name=name: raw[name] is not None and bool(raw.get("use_beam_search"))
-        for name in ("temperature", "top_p", "top_k", "min_p", "seed")
-    },
+    **{name: _beside_beams(name) for name in ("temperature", "top_p", "top_k", "min_p", "seed")},
     "user": lambda raw: raw["user"] is not None,
     "metadata": lambda raw: bool(raw["metadata"]),
     "truncation_side": lambda raw: (

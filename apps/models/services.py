@@ -30,6 +30,7 @@ from inference_site.redis import redis_url
 log = logging.getLogger(__name__)
 SYSTEM = Actor()
 
+TEXT_FILES = {"chat_template", "tool_call_parser", "reasoning_parser"}
 OPTION_NAMES = frozenset(f.name for f in dataclasses.fields(EngineConfig)) - {"model", "revision"}
 # KEYS: the epoch. ARGV: the database's. Never moves it back.
 _RAISE = """
@@ -200,6 +201,10 @@ def options_checked(options: dict[str, Any]) -> dict[str, Any]:
         config = EngineConfig.from_texts(texts)
     except EngineStartError as error:
         raise InvalidRequest(error.message, param="engine_options") from None
+    if TEXT_FILES & options.keys():
+        from apps.api.model_texts import check_options  # tokenizers and Jinja: rarely needed here
+
+        check_options(config.chat_template, config.tool_call_parser, config.reasoning_parser)
     return {name: getattr(config, name) for name in sorted(options)}
 
 

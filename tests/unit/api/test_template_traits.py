@@ -89,3 +89,11 @@ def test_only_names_that_the_template_reads_may_be_set(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         kwargs(source, chat_template_kwargs={name: 1})
     assert caught.value.param == "chat_template_kwargs"
+
+
+def test_documents_reach_a_template() -> None:
+    given = [{"title": "a", "text": "b"}]
+    assert kwargs("{{ documents }}", documents=given) == {"documents": given}
+    with pytest.raises(InvalidRequest) as caught:
+        kwargs("{{ messages }}", documents=given)
+    assert caught.value.param == "documents"

@@ -70,22 +70,21 @@ class LogTail:
 
     def __init__(self, read: Read, query: str) -> None:
         self._read = read
-        self._query = query
-        self._filters: request_log.Filters | None = None
-        self._last_pk = 0
+        self._form = request_log.LogForm(QueryDict(query))
+        self._form.is_valid()
+        self._last_pk: int | None = None
 
     async def frame(self) -> dict[str, Any] | None:
         rows: list[str] = await self._read(self._news)
         return {"feed": "requests", "rows": rows} if rows else None
 
     def _news(self) -> list[str]:
-        if self._filters is None:
-            form = request_log.LogForm(QueryDict(self._query))
-            form.is_valid()
-            self._filters = request_log.filters_of(form)
+        if self._last_pk is None:
             self._last_pk = request_log.last_pk()
             return []
-        found = request_log.newer_than(self._filters, self._last_pk)
+        # asked anew each time: an owner may have got a key
+        filters = request_log.filters_of(self._form)
+        found = request_log.newer_than(filters, self._last_pk)
         self._last_pk = found[-1].pk if found else self._last_pk
         return [render_to_string("console/request_row.html", {"row": row}) for row in found]
 

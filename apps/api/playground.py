@@ -34,7 +34,7 @@ MOST_COLUMNS = 4
 @require_GET
 def playground(request: HttpRequest) -> HttpResponseBase:
     """`?model=` fills the first column, `?compare=a,b` up to four."""
-    wanted = request.GET.get("compare", "").split(",") + [request.GET.get("model", "")]
+    wanted = [*request.GET.get("compare", "").split(","), request.GET.get("model", "")]
     columns = [name for name in wanted if name][:MOST_COLUMNS]
     models = [
         {"name": model.name, "parent": model.parent or "", "context": model.max_model_len}

@@ -170,7 +170,8 @@ def test_viewer_opens_the_pages(
 @pytest.mark.parametrize(
     "query",
     [{}, {"key": "kaaaaaaa"}, {"owner": "bob"}, {"status": "error"}, {"status": "failed"},
-     {"adapter": "pirate"}, {"model": "large", "status": "ok"}, {"key": "kbbbbbbb", "adapter": "pirate"}],
+     {"adapter": "pirate"}, {"model": "large", "status": "ok"},
+     {"key": "kbbbbbbb", "adapter": "pirate"}],
 )  # fmt: skip
 def test_pages_of_the_log_hold_each_matching_row_once_newest_first(
     query: dict[str, str], rows: list[UsageRecord], django_assert_max_num_queries: Any

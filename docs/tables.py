@@ -1,6 +1,6 @@
-"""Writes the tables of docs/configuration.md from the settings themselves.
+"""Writes the tables of docs/configuration.md and docs/cli.md from settings and flags themselves.
 
-`python docs/tables.py` rewrites the file's generated part; a test compares it with the code.
+`python docs/tables.py` rewrites the generated part of each; a test compares it with the code.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 from engine.config import EngineConfig
 from engine.settings import env_name
 from inference_site.config import SETTINGS_CLASSES
+from inference_site.launcher.flags import flag_rows
 
-FILE = Path(__file__).with_name("configuration.md")
+HERE = Path(__file__).parent
 MARK = "<!-- everything below is written by docs/tables.py -->\n"
 
 
@@ -57,9 +58,19 @@ def generated() -> str:
     return "".join(parts)
 
 
+def flags() -> str:
+    rows = [f"| `{name}` | {words.replace('|', chr(92) + '|')} |" for name, words in flag_rows()]
+    return "\n".join(["", "| flag | what it does |", "| --- | --- |", *rows, ""])
+
+
+PARTS = {"configuration.md": generated, "cli.md": flags}
+
+
 def main() -> None:
-    head = FILE.read_text(encoding="utf-8").split(MARK)[0]
-    FILE.write_text(head + MARK + generated(), encoding="utf-8")
+    for name, part in PARTS.items():
+        file = HERE / name
+        head = file.read_text(encoding="utf-8").split(MARK)[0]
+        file.write_text(head + MARK + part(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from engine.config import EngineConfig
 from engine.core import Core
 from engine.errors import EngineStartError
 from engine.logs import event_log, log_to_stderr
+from engine.machine import machine_settings
 from engine.messages import EngineState
 from engine.redis_link import connect
 from engine.step_loop import StepLoop
@@ -175,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return build_core(config, on_progress)
 
-    log_to_stderr()
+    log_to_stderr(machine_settings().log_level)
     return serve(daemon_args(parsed), build)
 
 
@@ -204,5 +205,5 @@ def main_of_fake(argv: Sequence[str] | None = None) -> int:
             )
         )
 
-    log_to_stderr()
+    log_to_stderr(machine_settings().log_level)
     return serve(daemon_args(parsed), build)

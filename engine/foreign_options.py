@@ -56,8 +56,8 @@ FOREIGN: Mapping[str, Foreign] = {
     ),
     "structured_outputs_backend": Foreign("xgrammar is the backend", ("auto", "xgrammar")),
     # values of the future
-    "runner": Foreign(f"other runners: {_LATER}", ("generate", "auto")),
-    "convert": Foreign(f"conversion {_LATER}", ("none", "auto")),
+    "runner": Foreign("task says what a model is for", ("generate", "auto")),
+    "convert": Foreign("task says what a model is for", ("none", "auto")),
     "tensor_parallel_size": Foreign(f"more than one device {_LATER}", (1,)),
     "pipeline_parallel_size": Foreign(f"more than one device {_LATER}", (1,)),
     "nnodes": Foreign(f"more than one host for one engine {_LATER}", (1,)),
@@ -71,9 +71,11 @@ FOREIGN: Mapping[str, Foreign] = {
     "num_speculative_tokens": Foreign(f"speculative decoding {_LATER}", (None,)),
     "ngram_prompt_lookup_max": Foreign(f"speculative decoding {_LATER}", (None,)),
     "ngram_prompt_lookup_min": Foreign(f"speculative decoding {_LATER}", (None,)),
-    "limit_mm_per_prompt": Foreign(f"images and audio: {_LATER}", (None, {})),
-    "mm_processor_kwargs": Foreign(f"images and audio: {_LATER}", (None, {})),
-    "allowed_local_media_path": Foreign(f"images and audio: {_LATER}", (None, "")),
+    "limit_mm_per_prompt": Foreign("images and audio are not part of this version", (None, {})),
+    "mm_processor_kwargs": Foreign("images and audio are not part of this version", (None, {})),
+    "allowed_local_media_path": Foreign(
+        "images and audio are not part of this version", (None, "")
+    ),
     "logits_processors": Foreign("nothing that is given may name Python code", (None,)),
     "logits_processor_pattern": Foreign("nothing that is given may name Python code", (None,)),
     "model_loader_extra_config": Foreign("the loader has no options", (None, {})),

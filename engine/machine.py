@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from engine.settings import setting
+from engine.settings import read, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSettings:
+    """Of the machine an engine runs on, and of the engine process itself."""
+
     cache_dir: str = setting(
         "~/.cache/pagoda", "where compiled CPU kernels are kept between starts"
     )
+    use_modelscope: bool = setting(False, "hub ids name models and adapters on ModelScope")
+    log_level: str = setting(
+        "INFO",
+        "least level that engines log",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    )
+
+
+def machine_settings() -> MachineSettings:
+    """From the environment. Raises `SettingError` naming the key and what is right."""
+    return read(MachineSettings, os.environ)

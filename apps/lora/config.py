@@ -37,7 +37,6 @@ class LoraSettings:
         8 * GIB, "address space of the process that checks an adapter", low=GIB
     )
     adapter_check_s: int = setting(120, "time to check an adapter", low=1, high=3600)
-    use_modelscope: bool = setting(False, "hub ids name adapters on ModelScope")
 
     def roots(self, home: Path) -> tuple[Path, ...]:
         """The folders below which a path may lie, resolved."""

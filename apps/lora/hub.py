@@ -6,12 +6,13 @@ from pathlib import Path
 
 from apps.lora.config import FILES, lora_settings
 from engine.errors import InvalidRequest
+from engine.machine import machine_settings
 
 
 def download(source: str, folder: Path) -> None:
     """Fetch both files into `folder`. Raises `InvalidRequest` with what to do."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if lora_settings().use_modelscope:
+    if machine_settings().use_modelscope:
         _from_modelscope(source, folder)
     else:
         _from_hub(source, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import EngineStartError
-from engine.hub import PATTERNS, checkpoint_folder
+from engine.hub import cached_folder, checkpoint_folder
 
 
 class SourceMissing(Exception):
@@ -26,17 +26,11 @@ def local_folder(source: str, revision: str = "") -> str:
             f"{source} holds no config.json.",
             "Put the checkpoint there, or register another folder.",
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return snapshot_download(
-            source, revision=revision or None, allow_patterns=PATTERNS, local_files_only=True
-        )
-    except LocalEntryNotFoundError:
+    if (folder := cached_folder(source, revision or None)) is None:
         raise SourceMissing(
             f"{source} is not in the download cache.", f"Run: pagoda models download {source}"
-        ) from None
+        )
+    return str(folder)
 
 
 def download(source: str, revision: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from engine.core import EngineCore
 from engine.errors import EngineStartError
 from engine.hub import checkpoint_folder
 from engine.kernels import cpu
-from engine.lora.build import build_lora
 from engine.layers.rotary import Rotary
-from engine.machine import MachineSettings
+from engine.lora.build import build_lora
+from engine.machine import machine_settings
 from engine.models.decoder import Decoder, make_cache
 from engine.models.loader import DummySource, Source, WeightLoader, open_checkpoint, weight_bytes
 from engine.models.registry import read_eos_ids, read_spec
@@ -24,7 +23,6 @@ from engine.pooling.build import build_pooling_core, card_of
 from engine.runner.memory import CPU_BATCHED_TOKENS, MemoryPlan, free_memory, plan_memory
 from engine.runner.runner import ModelRunner
 from engine.sampling_defaults import override_values
-from engine.settings import read
 from engine.tokenizer import Tokenizer
 
 OnProgress = Callable[[str, int, int], None]  # phase, done bytes, total bytes
@@ -122,7 +120,7 @@ def _prepare_cpu(config: EngineConfig) -> None:
     """Threads and compiled kernels. One thread: the web tier and Redis share the machine."""
     threads = config.num_threads or 1
     torch.set_num_threads(threads)
-    cpu.configure(cache_dir=Path(read(MachineSettings, os.environ).cache_dir))
+    cpu.configure(cache_dir=Path(machine_settings().cache_dir))
     if (lib := cpu.library()) is not None:
         lib.set_threads(threads)
 

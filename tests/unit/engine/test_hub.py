@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import huggingface_hub
 import pytest
 
 from engine.errors import EngineStartError
-from engine.hub import PATTERNS, checkpoint_folder
+from engine.hub import PATTERNS, cached_folder, checkpoint_folder
 from engine.llm import LLM
 
 
@@ -44,3 +46,28 @@ def test_a_hub_id_that_cannot_be_had_is_refused_in_words(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(EngineStartError, match="Check the id, the network and HF_TOKEN"):
         LLM(source)
+
+
+def test_modelscope_is_asked_when_the_setting_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGODA_USE_MODELSCOPE", "True")
+    monkeypatch.setitem(sys.modules, "modelscope", None)
+    with pytest.raises(EngineStartError, match="pip install modelscope"):
+        checkpoint_folder("org/model")
+    assert cached_folder("org/model") is None
+    asked: dict[str, Any] = {}
+
+    def fetch(source: str, **options: Any) -> str:
+        asked.update(options, source=source)
+        return str(tmp_path)
+
+    scope = types.ModuleType("modelscope")
+    monkeypatch.setattr(scope, "snapshot_download", fetch, raising=False)
+    monkeypatch.setitem(sys.modules, "modelscope", scope)
+    assert checkpoint_folder("org/model", "v2") == tmp_path
+    assert (asked["source"], asked["revision"], asked["local_files_only"]) == (
+        "org/model",
+        "v2",
+        False,
+    )

@@ -196,8 +196,8 @@ def test_options_of_other_engines_warn_once_and_do_nothing():
 
 def test_the_task_of_generating_text_is_the_one_there_is():
     assert config_from("model", {"task": "generate", "runner": "auto"}).model == "model"
-    with pytest.raises(EngineStartError, match="task='embed' is not supported"):
-        config_from("model", {"task": "embed"})
+    with pytest.raises(EngineStartError, match="runner='pooling' is not supported: task"):
+        config_from("model", {"runner": "pooling"})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from apps.api.models import ApiKey
 from apps.api.services import Actor
 from apps.lora import selectors, services
 from apps.lora.config import FILES, lora_settings
-from apps.lora.models import CHECKING, Adapter, AdapterVersion, VersionState
+from apps.lora.models import Adapter, AdapterVersion, VersionState
 from apps.lora.views import upload_words
 from apps.models.admin_base import actor_of, chip, column, for_each
 from apps.models.models import Desired, ServedModel
@@ -61,7 +61,17 @@ VERBS: dict[str, tuple[Callable[..., object], str]] = {
 
 @admin.register(Adapter)
 class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "base", "state", "version", "rank", "weight", "place", "hits", "pinned")
+    list_display = (
+        "name",
+        "base",
+        "state",
+        "version",
+        "rank",
+        "weight",
+        "place",
+        "hits",
+        "pin_word",
+    )
     list_filter = ("desired", "base", "pinned")
     list_select_related = ("base", "current", "target")
     search_fields = ("name",)
@@ -181,7 +191,7 @@ class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
             "state": state.label,
             "tone": TONES.get(state, ""),
             "loaded": adapter.desired == Desired.LOADED,
-            "waits": state in (*CHECKING, VersionState.LOADING, VersionState.DRAINING),
+            "deletable": services.is_deletable(adapter),
             "rows": [_row(v, adapter, placements) for v in adapter.versions.all()],
             "used": days.aggregate(requests=Sum("requests"), last=Max("day")),
             "keys": _keys_with(adapter.name),
@@ -207,6 +217,10 @@ class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
     @column("Where")
     def place(self, adapter: Adapter) -> str:
         return PLACES[selectors.residency(self._placed(adapter))]
+
+    @column("Pinned", ordering="pinned")
+    def pin_word(self, adapter: Adapter) -> str:
+        return "pinned" if adapter.pinned else ""
 
     @column("Hits")
     def hits(self, adapter: Adapter) -> int:

@@ -270,9 +270,9 @@ def adapter_roll_back(*, name: str, number: int, actor: Actor = SYSTEM) -> Adapt
 
 @transaction.atomic
 def adapter_delete(*, name: str, actor: Actor = SYSTEM) -> None:
-    """Forget an unloaded adapter and its versions. Usage rows keep its name."""
+    """Forget an adapter that no engine has, and its versions. Usage rows keep its name."""
     adapter = adapter_named(name, lock=True)
-    if adapter.desired == Desired.LOADED or adapter.versions.filter(state__in=IN_ENGINES).exists():
+    if not is_deletable(adapter):
         raise InvalidRequest(
             f"The adapter {name!r} is loaded or still draining. Unload it first.", param="name"
         )
@@ -281,6 +281,12 @@ def adapter_delete(*, name: str, actor: Actor = SYSTEM) -> None:
     adapter.delete()
     audit_record(actor=actor, action="adapter.delete", subject=name)
     catalog_changed()
+
+
+def is_deletable(adapter: Adapter) -> bool:
+    """Whether no engine has it or is to get it. Reads `versions`: prefetch them for lists."""
+    states = {version.state for version in adapter.versions.all()}
+    return adapter.current_id is None and not states & set(IN_ENGINES)
 
 
 @transaction.atomic

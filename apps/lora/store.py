@@ -37,7 +37,12 @@ def stored_folder(digest: str) -> Path:
     """Raises `ValueError` for what is no digest of ours: it would become a path."""
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise ValueError("not a digest")
-    return _root() / "store" / digest
+    return store_root() / digest
+
+
+def store_root() -> Path:
+    """The folder of all digests."""
+    return _root() / "store"
 
 
 def stage_folder(source: Path, version_id: int) -> dict[str, str]:

@@ -46,7 +46,9 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop") take(event.dataTransfer.files);
   });
 }
-document.getElementById("files").addEventListener("change", (event) => take(event.target.files));
+const picker = document.getElementById("files");
+picker.hasChangeListener = true; // else Unfold adds one that wants a text field beside it
+picker.addEventListener("change", (event) => take(event.target.files));
 
 function send(file, upload) {
   return new Promise((resolve, reject) => {

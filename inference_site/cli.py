@@ -26,6 +26,8 @@ DJANGO: Mapping[str, str] = {
     "usage": "requests, tokens and cost over a time",
     "doctor": "check what this installation stands on",
     "admin": "reset-password of a staff login",
+    "backup": "write all rows and adapters to one file",
+    "restore": "bring them back from it",
     "migrate": "bring the database up to date",
 }
 INTERRUPTED = 130  # as a shell reports SIGINT

@@ -73,4 +73,3 @@ def build() -> dict[str, str]:
 def _build(folder: Path, target: str, tag: str) -> None:
     print(f"  building {tag}", flush=True)  # noqa: T201
     docker("build", "--build-arg", f"BASE_IMAGE={BASE}", "--target", target, "-t", tag, str(folder))
-

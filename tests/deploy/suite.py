@@ -1,0 +1,164 @@
+"""The checks of `tests/deploy/run`, in the order of an installation's life."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.deploy import boards, image_scan
+from tests.deploy.docker_engine import docker
+from tests.deploy.installation import Installation, wait_for
+
+ROOT = Path(__file__).parents[2]
+MODEL = "pagoda-demo"
+PROMPT = "Once upon a time there was a pagoda, and in it"
+STREAMS = 32
+KILLED = ("web", "engine-cpu", "settler", "worker", "redis", "postgres", "proxy")
+
+
+class Checks:
+    """Counts what was shown; a check that fails ends the run."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.began = time.monotonic()
+
+    def __call__(self, name: str, holds: object) -> None:
+        if not holds:
+            raise AssertionError(name)
+        self.passed += 1
+        print(f"  ok  {name}", flush=True)  # noqa: T201
+
+
+def run_all(site: Installation, check: Checks) -> None:
+    wait_for("/health = 200", site.healthy, 180)
+    site.make_key()
+    first_answer(site, check)
+    adapter(site, check)
+    usage(site, check)
+    boards.check_all(site, check)
+    image_scan.check_all(site, check)
+    scale(site, check)
+    rolling_restart(site, check)
+    for service in KILLED:
+        killed(site, check, service)
+    backup(site, check)
+
+
+def local_answer() -> str:
+    """The same greedy completion without Docker, from the library."""
+    code = (
+        "from engine import LLM, SamplingParams\n"
+        f"llm = LLM('demo/{MODEL}')\n"
+        f"out = llm.generate([{PROMPT!r}], SamplingParams(temperature=0, max_tokens=16), "
+        "use_tqdm=False)\nprint('ANSWER', repr(out[0].outputs[0].text))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    line = next(text for text in done.stdout.splitlines() if text.startswith("ANSWER "))
+    return line.removeprefix("ANSWER ")
+
+
+def first_answer(site: Installation, check: Checks) -> None:
+    text = site.complete(PROMPT, model=MODEL)["choices"][0]["text"]
+    check("the answer equals the one without Docker", repr(text) == local_answer())
+    streamed, done = site.stream(PROMPT, model=MODEL, max_tokens=16)
+    check("the streamed answer is the same and ends with [DONE]", done and streamed == text)
+
+
+def adapter(site: Installation, check: Checks) -> None:
+    browser = site.admin()
+    source = ROOT / "demo" / "adapters" / "pirate"
+    form = {"name": "uploaded", "base": MODEL, "load": "on"} | site.csrf(browser)
+    opened = browser.post("/admin/lora/adapter/open/", data=form)
+    check("the admin opens an upload", opened.status_code == 200)
+    upload = opened.json()["upload"]
+    for file, url in upload["files"].items():
+        sent = browser.put(
+            url, content=(source / file).read_bytes(), headers={upload["header"]: upload["ticket"]}
+        )
+        check(f"{file} is taken", sent.status_code == 200)
+    answer = wait_for(
+        "the uploaded adapter answers", lambda: site.complete(PROMPT, model="uploaded"), 60
+    )
+    base = site.complete(PROMPT, model=MODEL)
+    check("the adapter answers in its own way", answer["choices"] != base["choices"])
+
+
+def usage(site: Installation, check: Checks) -> None:
+    reply = site.complete("A row for the books", model=MODEL, max_tokens=7)
+    rid = reply["id"].removeprefix("cmpl-")
+    query = f"SELECT completion_tokens FROM usage_usagerecord WHERE rid::text = '{rid}'"
+    row = wait_for("a usage row in PostgreSQL", lambda: site.sql(query), 15)
+    check(
+        "the row counts what the client was told", row == str(reply["usage"]["completion_tokens"])
+    )
+
+
+def scale(site: Installation, check: Checks) -> None:
+    site.compose(
+        "up", "-d", "--no-build", "--no-recreate", "--scale", "web=2", "--scale", "grafana=0"
+    )
+    wait_for("two healthy web containers", lambda: len(healthy(site, "web")) == 2, 60)
+    time.sleep(3)  # the proxy looks names up again every two seconds
+    for _ in range(20):
+        site.complete("Hello", model=MODEL, max_tokens=1)
+    logs = [docker("logs", c) for c in site.compose("ps", "-q", "web").split()]
+    check("both web processes are up", len(logs) == 2)
+
+
+def rolling_restart(site: Installation, check: Checks) -> None:
+    """32 streams run while one web container after the other is restarted."""
+    containers = site.compose("ps", "-q", "web").split()
+    with ThreadPoolExecutor(STREAMS) as pool:
+        running = [
+            pool.submit(site.stream, f"{PROMPT} number {n}", model=MODEL, max_tokens=400)
+            for n in range(STREAMS)
+        ]
+        for container in containers:
+            docker("restart", "--time", "130", container)
+            wait_for("its health", lambda c=container: state(c) == "healthy", 60)
+        ends = [stream.result()[1] for stream in running]
+    check(f"a rolling restart under {STREAMS} streams cuts none", sum(ends) == STREAMS)
+
+
+def killed(site: Installation, check: Checks, service: str) -> None:
+    container = site.container(service)
+    docker("kill", "--signal", "KILL", container)
+    docker("start", container)  # Docker does not restart what was killed by hand
+    wait_for(f"{service} up again", lambda: running(container), 30)
+    answer = wait_for(
+        f"an answer after {service} was killed",
+        lambda: site.healthy() and site.complete(PROMPT, model=MODEL),
+        120,
+    )
+    check(f"kill -9 of {service}: answers again", answer["usage"]["completion_tokens"] > 0)
+
+
+def backup(site: Installation, check: Checks) -> None:
+    rows = "SELECT count(*) FROM api_apikey"
+    before = site.sql(rows)
+    docker("exec", site.container("web"), "pagoda", "backup", "/tmp/backup.tar")
+    site.sql("DELETE FROM api_apikey")
+    docker("exec", site.container("web"), "pagoda", "restore", "/tmp/backup.tar", "--yes")
+    check("backup and restore bring the keys back", site.sql(rows) == before != "0")
+
+
+def healthy(site: Installation, service: str) -> list[str]:
+    return [c for c in site.compose("ps", "-q", service).split() if state(c) == "healthy"]
+
+
+def state(container: str) -> str:
+    return docker("inspect", "--format", "{{.State.Health.Status}}", container)
+
+
+def running(container: str) -> bool:
+    return docker("inspect", "--format", "{{.State.Running}}", container) == "true"
+
+
+Check = Callable[[str, object], None]

@@ -67,6 +67,7 @@ class Admission:
     rules: tuple[LimitRule, ...]
     reserve_tokens: int
     bill: Bill
+    load_s: float = 0.0  # how long the model's last load took: says when to come again
 
 
 class StaleSnapshot(Exception):

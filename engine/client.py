@@ -198,6 +198,7 @@ class EngineClient:
             post=self._scripts.post,
             wait_until=time.monotonic() + self.settings.queue_wait_s,
             wait_s=self.settings.queue_wait_s,
+            load_s=admission.load_s,
             dead_at=time.monotonic() + life_ms / 1000 + 5,
             patience_s=self.settings.redis_outage_s,
         )

@@ -54,7 +54,7 @@ class RequestStream:
 
     def __init__(
         self, body: QueueBody, bill: Bill, *, post: Post, wait_until: float, wait_s: float,
-        dead_at: float, patience_s: float,
+        dead_at: float, patience_s: float, load_s: float = 0.0,
     ) -> None:  # fmt: skip
         self.rid = body.rid
         self.limits_left: tuple[LimitLeft, ...] = ()
@@ -65,6 +65,7 @@ class RequestStream:
         self.body, self._bill = body, bill
         self._post = post
         self._wait_until, self._wait_s, self._dead_at = wait_until, wait_s, dead_at
+        self._load_s = load_s
         self._patience_s = patience_s
         self._next_seq = 0
         self._deaths = 0
@@ -183,7 +184,7 @@ class RequestStream:
             return Overloaded(
                 f"No engine took the request within {self._wait_s:g} s. Try again later.",
                 param="queue_wait",
-                retry_after_s=min(self._wait_s, 5.0),
+                retry_after_s=max(min(self._wait_s, 5.0), self._load_s - self._wait_s),
             )
         return EngineLost("The request passed its deadline.") if now > self._dead_at else None
 

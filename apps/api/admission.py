@@ -101,6 +101,7 @@ def admission_for(
         rules=key.rules,
         reserve_tokens=sum(map(len, ids)) + body.width * (params.max_tokens or 0),
         bill=_bill(call, model, key, price),
+        load_s=model.load_s,
     )
 
 

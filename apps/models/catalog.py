@@ -41,6 +41,7 @@ class CatalogModel:
     adapter_digest: str | None = None
     default_params: dict[str, float | int] = field(default_factory=dict)  # generation_config.json
     kv_tokens: int = 0  # capacity of one engine's KV cache in tokens
+    load_s: float = 0.0  # how long the last load took
     text: TextOptions = PLAIN_TEXT
     pooling: PoolingCard | None = None  # None: it generates
     by_priority: bool = False  # the engine orders waiting requests by their `priority`

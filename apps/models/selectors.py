@@ -91,6 +91,7 @@ def _entry(row: ServedModel, name: str) -> CatalogModel:
         vocab_size=row.vocab_size,
         default_params=row.default_params,
         kv_tokens=row.kv_tokens,
+        load_s=row.load_s,
         text=TextOptions(**{k: v for k, v in row.engine_options.items() if k in TEXT_OPTIONS}),
         pooling=msgspec.convert(row.pooling, PoolingCard) if row.pooling else None,
         by_priority=row.engine_options.get("scheduling_policy") == "priority",

@@ -14,8 +14,13 @@ import redis
 
 from apps.models.agent.loop import SILENT_AFTER_S, Agent, AgentSettings, Failures
 from apps.models.models import EngineInstance, ServedModel, State
-from apps.models.selectors import catalog_read
-from apps.models.services import model_register, model_restart, model_unload
+from apps.models.selectors import catalog_read, placement_read
+from apps.models.services import (
+    model_keep_alive_set,
+    model_register,
+    model_restart,
+    model_unload,
+)
 from engine import redis_keys
 from inference_site.launcher import random_model
 
@@ -193,3 +198,25 @@ def test_waits_grow_to_five_minutes() -> None:
     waits = [failures.add(0.0) for _ in range(14)]
     assert waits[:4] == [0.5, 1, 2, 4]
     assert max(waits) == 300
+
+
+def test_idle_model_rests_keeps_its_name_and_wakes_for_a_request(
+    agent: Agent, model: ServedModel, clock: Clock
+) -> None:
+    model_keep_alive_set(name="tiny", seconds=60)
+    turn_until(agent, State.READY)
+    agent.turn()
+    model.refresh_from_db()
+    assert not model.resting
+    assert model.load_s > 0
+    clock.ahead += 61
+    agent.turn()
+    model.refresh_from_db()
+    assert model.resting
+    assert "tiny" in catalog_read().models
+    assert placement_read().wanted == frozenset()  # health does not wait for it
+    while agent.children:
+        agent.turn()
+        time.sleep(0.1)
+    agent.client.xadd(redis_keys.queue("tiny", "high"), {"rid": "r"})
+    turn_until(agent, State.READY)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from engine.llm import LLM
     from engine.lora.request import LoRARequest
     from engine.outputs import CompletionOutput, RequestOutput
+    from engine.pooling.params import PoolingParams
     from engine.prompts import load_chat_template
     from engine.sampling_params import SamplingParams
 
@@ -20,6 +21,7 @@ __all__ = [
     "BeamSearchParams",
     "CompletionOutput",
     "LoRARequest",
+    "PoolingParams",
     "RequestOutput",
     "SamplingParams",
     "load_chat_template",
@@ -32,6 +34,7 @@ _HOME = {
     "BeamSearchParams": "engine.beam_outputs",
     "CompletionOutput": "engine.outputs",
     "RequestOutput": "engine.outputs",
+    "PoolingParams": "engine.pooling.params",
     "SamplingParams": "engine.sampling_params",
     "load_chat_template": "engine.prompts",
 }

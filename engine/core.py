@@ -34,7 +34,7 @@ from engine.messages import (
     TokenLogprob,
 )
 from engine.output_stage import accept_token, gather_prompt_logprobs
-from engine.pooling.params import PoolingTask
+from engine.pooling.card import PoolingCard
 from engine.request import Request, Sequence, Status
 from engine.scheduler.plan import PendingStep, Runner, StepPlan, StepResult
 from engine.scheduler.scheduler import Batch, Scheduler, SchedulerLimits
@@ -123,13 +123,14 @@ class EngineCore:
         eos_ids: frozenset[int],
         clock: Callable[[], float] = time.monotonic,
         adapters: AdapterManager | None = None,
-        pooling_tasks: frozenset[PoolingTask] = frozenset(),
+        card: PoolingCard | None = None,
     ) -> None:
         self.counters = EngineCounters()
         self.figures = StepFigures()
         self.runner = runner
         self.tokenizer = tokenizer
         self.config = config
+        self.card = card
         self._clock = clock
         self._adapters = adapters
         self._cache = CacheManager(
@@ -140,7 +141,7 @@ class EngineCore:
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens or DEFAULT_BATCHED_TOKENS,
             long_prefill_token_threshold=config.long_prefill_token_threshold,
-            whole_prompts=bool(pooling_tasks),
+            whole_prompts=card is not None,
         )
         self._scheduler = Scheduler(limits, self._cache, self.counters, adapters)
         self._intake = Intake(
@@ -153,7 +154,7 @@ class EngineCore:
             by_priority=config.scheduling_policy == "priority",
             seeds=random.Random(config.seed),
             takes_adapters=adapters is not None,
-            pooling_tasks=pooling_tasks,
+            card=card,
         )
         eos_ids = self._intake.eos_ids
         self.grammars = GrammarGate(

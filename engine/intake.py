@@ -13,7 +13,8 @@ from engine.cache.manager import CacheManager
 from engine.detokenizer import IncrementalDetokenizer
 from engine.errors import ContextTooLong, InvalidRequest, ModelNotFound
 from engine.messages import WIRE_VERSION, QueueBody
-from engine.pooling.params import PoolingTask, names_of
+from engine.pooling.card import PoolingCard
+from engine.pooling.params import names_of
 from engine.request import Family, Request, Sequence
 from engine.sampling_params import SamplingCaps, SamplingParams
 from engine.stop_strings import StopMatcher
@@ -42,6 +43,7 @@ class Intake:
     by_priority: bool
     seeds: random.Random
     takes_adapters: bool = False
+    card: PoolingCard | None = None  # None: the model generates
 
     def accept(self, body: QueueBody, arrival: int, now_s: float) -> Request:
         """Build the request. Raises `InvalidRequest` and touches nothing on bad input."""
@@ -50,7 +52,6 @@ class Intake:
         root = root_digest(adapter=body.adapter, salt=body.salt)
         for prompt_idx, prompt in enumerate(body.prompts):
             family = Family(prompt_idx)
-    pooling_tasks: frozenset[PoolingTask] = frozenset()  # none: the model generates
             # without a seed, equal prompts of one request are draws of their own
             base = self.seeds.getrandbits(63) if body.params.seed is None else body.params.seed
             max_len = self._max_len(prompt, body.params)
@@ -110,31 +111,22 @@ class Intake:
                 param=name,
             )
 
-    def _max_len(self, prompt: list[int], params: SamplingParams) -> int:
-        """Tokens of prompt and output together. The last one never enters the cache."""
-        limit = min(self.max_model_len, self.cache.capacity_tokens + 1)
-        wanted = 1 if params.max_tokens is None else params.max_tokens
-        if len(prompt) + wanted > self.max_model_len:
-            raise ContextTooLong(
-                f"The prompt has {len(prompt)} tokens and {_words(params)} asked for; the "
-                f"model's context is {self.max_model_len} tokens. Shorten the prompt or lower "
-                "max_tokens.",
     def _check_task(self, body: QueueBody) -> None:
         """Vectors come from models for them, tokens from those that generate."""
         pooling = body.pooling
         if pooling is None:
-            if self.pooling_tasks:
+            if self.card is not None:
                 raise InvalidRequest(
-                    f"This model does not generate text; it is for {names_of(self.pooling_tasks)}.",
+                    f"This model does not generate text; it is for {names_of(self.card.tasks)}.",
                     param="model",
                 )
             return
-        if pooling.task not in self.pooling_tasks:
-            possible = names_of(self.pooling_tasks) if self.pooling_tasks else "generating text"
+        if self.card is None:
             raise InvalidRequest(
-                f"This model cannot {pooling.task}; it is for {possible}.", param="model"
+                f"This model cannot {pooling.task}; it generates text.", param="model"
             )
         if body.params.n != 1 or body.params.max_tokens != 0:
+        self.card.check(pooling)
             raise InvalidRequest("A pooling request has n = 1 and max_tokens = 0.")
         pairs = pooling.second_at
         if pairs and (
@@ -144,6 +136,15 @@ class Intake:
             raise InvalidRequest("'second_at' must name a place inside each prompt.")
 
                 param="prompt",
+    def _max_len(self, prompt: list[int], params: SamplingParams) -> int:
+        """Tokens of prompt and output together. The last one never enters the cache."""
+        limit = min(self.max_model_len, self.cache.capacity_tokens + 1)
+        wanted = 1 if params.max_tokens is None else params.max_tokens
+        if len(prompt) + wanted > self.max_model_len:
+            raise ContextTooLong(
+                f"The prompt has {len(prompt)} tokens and {_words(params)} asked for; the "
+                f"model's context is {self.max_model_len} tokens. Shorten the prompt or lower "
+                "max_tokens.",
             )
         if len(prompt) + wanted > limit or len(prompt) > self.cache.capacity_tokens:
             raise ContextTooLong(

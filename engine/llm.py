@@ -19,6 +19,9 @@ from engine.messages import EventKind, Finish, QueueBody
 from engine.offline_options import config_from
 from engine.output_builder import OutputBuilder
 from engine.outputs import RequestOutput
+from engine.pooling import offline
+from engine.pooling.card import PoolingCard
+from engine.pooling.params import PoolingParams, PoolingTask
 from engine.prompts import (
     Message,
     Prompt,
@@ -121,6 +124,84 @@ class LLM:
         found = self._run(inputs, params.sampling(), 0, use_tqdm, lora_request)
         return [BeamSearchOutput.of(output) for output in found]
 
+    def encode(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        pooling_params: PoolingParams | None = None,
+        *,
+        pooling_task: str | None = None,
+        truncate_prompt_tokens: int | None = None,
+        use_tqdm: bool = True,
+    ) -> list[offline.PoolingRequestOutput]:
+        """Vectors as the model makes them, one for each prompt or, for token tasks, each token."""
+        card = offline.card_of(self.core)
+        params = pooling_params or PoolingParams(task=card.task)
+        if pooling_task is not None:
+            params = msgspec.structs.replace(params, task=PoolingTask(pooling_task))
+        most = self._most(truncate_prompt_tokens)
+        inputs = [self._ids(prompt, most, card) for prompt in as_list(prompts)]
+        return offline.pool(self.core, inputs, params, bar=use_tqdm)
+
+    def embed(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        pooling_params: PoolingParams | None = None,
+        truncate_prompt_tokens: int | None = None,
+        use_tqdm: bool = True,
+    ) -> list[offline.EmbeddingRequestOutput]:
+        """One embedding per prompt."""
+        found = self.encode(
+            prompts,
+            pooling_params or PoolingParams(),
+            truncate_prompt_tokens=truncate_prompt_tokens,
+            use_tqdm=use_tqdm,
+        )
+        return offline.embeddings(found)
+
+    def classify(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        pooling_params: PoolingParams | None = None,
+        truncate_prompt_tokens: int | None = None,
+        use_tqdm: bool = True,
+    ) -> list[offline.ClassificationRequestOutput]:
+        """One score per class and prompt."""
+        params = pooling_params or PoolingParams(task=PoolingTask.CLASSIFY)
+        found = self.encode(
+            prompts, params, truncate_prompt_tokens=truncate_prompt_tokens, use_tqdm=use_tqdm
+        )
+        return offline.classifications(found)
+
+    def reward(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        pooling_params: PoolingParams | None = None,
+        truncate_prompt_tokens: int | None = None,
+        use_tqdm: bool = True,
+    ) -> list[offline.PoolingRequestOutput]:
+        """What a reward model says of each prompt, without an activation."""
+        params = pooling_params or PoolingParams(task=PoolingTask.CLASSIFY, activate=False)
+        return self.encode(
+            prompts, params, truncate_prompt_tokens=truncate_prompt_tokens, use_tqdm=use_tqdm
+        )
+
+    def score(
+        self,
+        data_1: str | Sequence[str],
+        data_2: str | Sequence[str],
+        *,
+        truncate_prompt_tokens: int | None = None,
+        use_tqdm: bool = True,
+    ) -> list[offline.ScoringRequestOutput]:
+        """How well texts fit each other: one to one, one to many, or pair by pair."""
+        sides = tuple([side] if isinstance(side, str) else list(side) for side in (data_1, data_2))
+        most = self._most(truncate_prompt_tokens)
+        tokenizer = self.get_tokenizer()
+        return offline.score(self.core, tokenizer, (sides[0], sides[1]), most, bar=use_tqdm)
+
     def get_tokenizer(self) -> Tokenizer:
         """Raises `InvalidRequest` when the engine was started without one."""
         if self.core.tokenizer is None:
@@ -207,6 +288,14 @@ class LLM:
             self._abandon(builders)
             raise
         return [builder.output for builder in builders.values()]
+
+    def _most(self, asked: int | None) -> int | None:
+        return self.core.max_model_len if asked == -1 else asked
+
+    def _ids(self, prompt: Prompt, most: int | None, card: PoolingCard) -> offline.Ids:
+        if isinstance(prompt, str):
+            return offline.Ids(self.get_tokenizer().encode_cut(card.cased(prompt), most=most)[0])
+        return offline.Ids(tokenise(prompt, self.core.tokenizer).token_ids[:most])
 
     def _adapters(self, requests: list[LoRARequest | None]) -> list[str | None]:
         """Tell the core of every adapter that is named; digests, in order."""

@@ -33,12 +33,6 @@ from engine.sampling_params import SamplingParams
 
 FLOAT_CHARS = 12  # of JSON
 MAX_FLOATS = 1 << 22  # of one answer with a row per token
-ROUTE_OF = {
-    PoolingTask.EMBED: "/v1/embeddings",
-    PoolingTask.CLASSIFY: "/classify",
-    PoolingTask.TOKEN_EMBED: "/pooling",
-    PoolingTask.TOKEN_CLASSIFY: "/pooling",
-}
 
 
 class PoolingConsumer(GenerationConsumer[Any]):
@@ -56,7 +50,8 @@ class PoolingConsumer(GenerationConsumer[Any]):
                 f"'priority' must be 0: {model.name!r} runs requests in order of arrival.",
                 param="priority",
             )
-        pooling = self.pooling(body, card, model)
+        pooling = self.pooling(body, card)
+        card.check(pooling)
         prompts, shape = await self.work(body, card, model, pooling)
         pooling.second_at = [p.second_at for p in prompts] if any(_seconds(prompts)) else []
         numbers = _numbers(prompts, card, pooling)
@@ -68,7 +63,7 @@ class PoolingConsumer(GenerationConsumer[Any]):
             model,
             key,
             catalog_epoch=epoch,
-            price=runtime.models.prices.of(model.name),
+            price=runtime.models.prices.of(model.name, model.base),
             settings=runtime.settings,
         )
         admission.body.pooling = pooling
@@ -84,8 +79,8 @@ class PoolingConsumer(GenerationConsumer[Any]):
         timing = b"queue;dur=%d, total;dur=%d" % (counts.queue_ms, counts.total_ms)
         await writer.whole(200, [JSON, *headers, (b"server-timing", timing)], body)
 
-    def pooling(self, body: Any, card: PoolingCard, model: CatalogModel) -> PoolingParams:
-        """What the engine shall do. Raises `InvalidRequest` for what the model is not for."""
+    def pooling(self, body: Any, card: PoolingCard) -> PoolingParams:
+        """What the engine shall do; whether the model can is checked after."""
         raise NotImplementedError
 
     async def work(
@@ -103,8 +98,8 @@ class Embeddings(PoolingConsumer):
     def parse(self, data: bytes) -> tuple[EmbeddingBody, list[str]]:
         return read_input(EmbeddingBody, data, self.runtime.caps)
 
-    def pooling(self, body: EmbeddingBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
-        return embedding_params(body, PoolingTask.EMBED, card, model)
+    def pooling(self, body: EmbeddingBody, card: PoolingCard) -> PoolingParams:
+        return embedding_params(body, PoolingTask.EMBED)
 
     async def work(
         self, body: EmbeddingBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
@@ -121,8 +116,8 @@ class Pooling(PoolingConsumer):
     def parse(self, data: bytes) -> tuple[PoolBody, list[str]]:
         return read_input(PoolBody, data, self.runtime.caps)
 
-    def pooling(self, body: PoolBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
-        return embedding_params(body, body.task or card.task, card, model, param="task")
+    def pooling(self, body: PoolBody, card: PoolingCard) -> PoolingParams:
+        return embedding_params(body, body.task or card.task)
 
     async def work(
         self, body: PoolBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
@@ -143,8 +138,7 @@ class Classify(PoolingConsumer):
     def parse(self, data: bytes) -> tuple[ClassifyBody, list[str]]:
         return read_input(ClassifyBody, data, self.runtime.caps)
 
-    def pooling(self, body: InputBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
-        check_task(PoolingTask.CLASSIFY, card, model)
+    def pooling(self, body: InputBody, card: PoolingCard) -> PoolingParams:
         return PoolingParams(task=PoolingTask.CLASSIFY, activate=body.use_activation)
 
     async def work(
@@ -162,8 +156,8 @@ class Score(PoolingConsumer):
     def parse(self, data: bytes) -> tuple[ScoreBody, list[str]]:
         return read_score(data, self.runtime.caps)
 
-    def pooling(self, body: PoolingBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
-        return scoring_params(body, card, model)
+    def pooling(self, body: PoolingBody, card: PoolingCard) -> PoolingParams:
+        return scoring_params(body, card)
 
     async def work(
         self, body: ScoreBody, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
@@ -241,55 +235,21 @@ def card_of(model: CatalogModel) -> PoolingCard:
     return model.pooling
 
 
-def check_task(
-    task: PoolingTask, card: PoolingCard, model: CatalogModel, param: str = "model"
-) -> None:
-    """Raises `InvalidRequest`."""
-    if task not in card.tasks:
-        raise InvalidRequest(
-            f"The model {model.name!r} is not for {task}; it is for {names_of(card.tasks)} "
-            f"({ROUTE_OF[card.task]}).",
-            param=param,
-        )
-
-
-def embedding_params(
-    body: EmbeddingBody, task: PoolingTask, card: PoolingCard, model: CatalogModel,
-    param: str = "model",
-) -> PoolingParams:  # fmt: skip
-    """Raises `InvalidRequest` for a task or for dimensions that the model does not have."""
-    check_task(task, card, model, param)
-    if body.dimensions is not None:
-        _check_dimensions(body.dimensions, task, card, model)
+def embedding_params(body: EmbeddingBody, task: PoolingTask) -> PoolingParams:
     return PoolingParams(task=task, dimensions=body.dimensions, activate=body.use_activation)
 
 
-def scoring_params(body: PoolingBody, card: PoolingCard, model: CatalogModel) -> PoolingParams:
+def scoring_params(body: PoolingBody, card: PoolingCard) -> PoolingParams:
     """Raises `InvalidRequest` unless the model embeds, or gives one number per pair."""
     if card.task is PoolingTask.EMBED:
         return PoolingParams(task=PoolingTask.EMBED)
-    if card.task is not PoolingTask.CLASSIFY or len(card.labels) != 1:
+    if not card.scores_pairs:
         raise InvalidRequest(
-            f"The model {model.name!r} cannot score pairs: that takes a model with one label, or "
-            f"one that embeds; this one is for {ROUTE_OF[card.task]}.",
+            "This model cannot score pairs: that takes a model with one label, or one that "
+            f"embeds; this one is for {names_of(card.tasks)}.",
             param="model",
         )
     return PoolingParams(task=PoolingTask.CLASSIFY, activate=body.use_activation)
-
-
-def _check_dimensions(
-    asked: int, task: PoolingTask, card: PoolingCard, model: CatalogModel
-) -> None:
-    sizes, width = card.matryoshka, card.width(task)
-    if sizes is None or task not in (PoolingTask.EMBED, PoolingTask.TOKEN_EMBED):
-        raise InvalidRequest(
-            f"The model {model.name!r} has vectors of {width} dimensions only (it is no Matryoshka "
-            "model). Leave 'dimensions' out.",
-            param="dimensions",
-        )
-    if asked > width or (sizes and asked not in sizes):
-        possible = f"one of {', '.join(map(str, sizes))}" if sizes else f"1 to {width}"
-        raise InvalidRequest(f"'dimensions' must be {possible}.", param="dimensions")
 
 
 def _check_size(prompts: list[PoolingPrompt], columns: int) -> None:

@@ -47,7 +47,7 @@ async def of_input(
     assert given is not None
     texts = [given] if isinstance(given, str) else [t for t in given if isinstance(t, str)]
     if texts:
-        work = partial(_encode, tokenizer, texts, body, most, card.lowercase)
+        work = partial(_encode, tokenizer, texts, body, most, card)
         return _fitting(await pool.near(sum(map(len, texts)), work), model, "input")
     lists: list[Any] = [given] if isinstance(given[0], int) else list(given)
     ids = [_known(one, model) for one in lists]
@@ -61,7 +61,7 @@ async def of_texts(
 ) -> list[PoolingPrompt]:  # fmt: skip
     """Texts by themselves, each with a bound of its own."""
     tokenizer = (await pool.text_of(model)).tokenizer
-    work = partial(_encode_bounded, tokenizer, texts, body, _most(body, model), card.lowercase)
+    work = partial(_encode_bounded, tokenizer, texts, body, _most(body, model), card)
     found = await pool.near(sum(len(text) for text, _ in texts), work)
     return _fitting(found, model, "documents")
 
@@ -71,18 +71,18 @@ async def of_pairs(
 ) -> list[PoolingPrompt]:
     """Each pair is one prompt."""
     tokenizer = (await pool.text_of(model)).tokenizer
-    work = partial(_encode_pairs, tokenizer, pairs, body, _most(body, model), card.lowercase)
+    work = partial(_encode_pairs, tokenizer, pairs, body, _most(body, model), card)
     size = sum(len(pair.query) + len(pair.document) for pair in pairs)
     return _fitting(await pool.near(size, work), model, "documents")
 
 
 def _encode(
-    tokenizer: Tokenizer, texts: list[str], body: InputBody, most: int | None, lower: bool
+    tokenizer: Tokenizer, texts: list[str], body: InputBody, most: int | None, card: PoolingCard
 ) -> list[PoolingPrompt]:
     return [
         PoolingPrompt(
             tokenizer.encode_cut(
-                _cased(text, lower),
+                card.cased(text),
                 most=most,
                 side=body.truncation_side,
                 add_special_tokens=body.add_special_tokens,
@@ -94,27 +94,25 @@ def _encode(
 
 def _encode_bounded(
     tokenizer: Tokenizer, texts: list[tuple[str, int | None]], body: PoolingBody, most: int | None,
-    lower: bool,
+    card: PoolingCard,
 ) -> list[PoolingPrompt]:  # fmt: skip
     side = body.truncation_side
     return [
         PoolingPrompt(
-            tokenizer.encode_cut(
-                _cased(text, lower), most=most, most_each=(bound, None), side=side
-            )[0]
+            tokenizer.encode_cut(card.cased(text), most=most, most_each=(bound, None), side=side)[0]
         )
         for text, bound in texts
     ]
 
 
 def _encode_pairs(
-    tokenizer: Tokenizer, pairs: list[Pair], body: PoolingBody, most: int | None, lower: bool
+    tokenizer: Tokenizer, pairs: list[Pair], body: PoolingBody, most: int | None, card: PoolingCard
 ) -> list[PoolingPrompt]:
     return [
         PoolingPrompt(
             *tokenizer.encode_cut(
-                _cased(pair.query, lower),
-                _cased(pair.document, lower),
+                card.cased(pair.query),
+                card.cased(pair.document),
                 most=most,
                 most_each=(pair.most_query, pair.most_document),
                 side=body.truncation_side,
@@ -122,11 +120,6 @@ def _encode_pairs(
         )
         for pair in pairs
     ]
-
-
-def _cased(text: str, lower: bool) -> str:
-    """sentence_bert_config.json may ask for lower case before the tokenizer."""
-    return text.lower() if lower else text
 
 
 def _most(body: PoolingBody, model: CatalogModel) -> int | None:

@@ -64,7 +64,7 @@ def build_pooling_core(
         max_num_batched_tokens=config.max_num_batched_tokens or BATCHED_TOKENS,
         enable_prefix_caching=False,
     )
-    return EngineCore(resolved, runner, tokenizer, frozenset(), pooling_tasks=card.tasks)
+    return EngineCore(resolved, runner, tokenizer, frozenset(), card=card)
 
 
 Made = tuple[Trunk, tuple[Layer, ...], int]

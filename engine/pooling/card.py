@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import EngineStartError
+from engine.errors import EngineStartError, InvalidRequest
 from engine.models.registry import read_config
-from engine.pooling.params import PoolingTask
+from engine.pooling.params import PoolingParams, PoolingTask, names_of
 
 POOLINGS = ("cls", "mean", "last")
 _MODES = {  # of 1_Pooling/config.json
@@ -63,6 +63,36 @@ class PoolingCard:
         if self.task is PoolingTask.EMBED:
             return frozenset({PoolingTask.EMBED, PoolingTask.TOKEN_EMBED})
         return frozenset({self.task})
+
+    @property
+    def scores_pairs(self) -> bool:
+        """Whether a pair of texts gets one number: a cross-encoder."""
+        return self.task is PoolingTask.CLASSIFY and len(self.labels) == 1
+
+    def cased(self, text: str) -> str:
+        """`sentence_bert_config.json` may ask for lower case before the tokenizer."""
+        return text.lower() if self.lowercase else text
+
+    def check(self, params: PoolingParams) -> None:
+        """Raise `InvalidRequest` for what this model is not for."""
+        if params.task not in self.tasks:
+            raise InvalidRequest(
+                f"This model is not for {params.task}; it is for {names_of(self.tasks)}.",
+                param="model",
+            )
+        asked, width = params.dimensions, self.width(params.task)
+        if asked is None:
+            return
+        if self.matryoshka is None or self.task is not PoolingTask.EMBED:
+            raise InvalidRequest(
+                f"This model has vectors of {width} dimensions only (it is no Matryoshka model). "
+                "Leave 'dimensions' out.",
+                param="dimensions",
+            )
+        if not 1 <= asked <= width or (self.matryoshka and asked not in self.matryoshka):
+            sizes = ", ".join(map(str, self.matryoshka))
+            possible = f"one of {sizes}" if sizes else f"1 to {width}"
+            raise InvalidRequest(f"'dimensions' must be {possible}.", param="dimensions")
 
     def width(self, task: PoolingTask) -> int:
         """Numbers per prompt, or per token, of an answer without `dimensions`."""

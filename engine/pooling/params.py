@@ -32,7 +32,7 @@ class PoolingParams(msgspec.Struct, kw_only=True, omit_defaults=True):
     Of an embedding the activation is its normalisation, of a class score softmax or sigmoid.
     """
 
-    task: PoolingTask
+    task: PoolingTask = PoolingTask.EMBED
     dimensions: int | None = None  # leading values to keep, before they are normalised
     activate: bool | None = None
     second_at: list[int] = []  # per prompt: where the second text of a pair begins, 0: no pair

@@ -215,7 +215,7 @@ def test_a_long_text_is_refused_or_cut(ask: Any, refused: Any):
         ("/v1/embeddings", "classifier", {"input": "a"}, "model"),
         ("/classify", "embedder", {"input": "a"}, "model"),
         ("/score", "classifier", {"queries": "a", "documents": "b"}, "model"),
-        ("/pooling", "embedder", {"input": "a", "task": "classify"}, "task"),
+        ("/pooling", "embedder", {"input": "a", "task": "classify"}, "model"),
         ("/pooling", "embedder", {"input": "a", "task": "dance"}, "task"),
         ("/v1/completions", "embedder", {"prompt": "a"}, "model"),
         ("/v1/embeddings", "embedder", {}, "input"),

@@ -91,6 +91,7 @@ class Intake:
             )
         if body.adapter is not None and not self.takes_adapters:
             raise ModelNotFound("This engine runs without adapters (enable_lora).", param="model")
+        self._check_task(body)
         if not body.prompts:
             raise InvalidRequest("There is no prompt: send at least one.", param="prompt")
         if body.pooling is None:
@@ -125,8 +126,8 @@ class Intake:
             raise InvalidRequest(
                 f"This model cannot {pooling.task}; it generates text.", param="model"
             )
-        if body.params.n != 1 or body.params.max_tokens != 0:
         self.card.check(pooling)
+        if body.params.n != 1 or body.params.max_tokens != 0:
             raise InvalidRequest("A pooling request has n = 1 and max_tokens = 0.")
         pairs = pooling.second_at
         if pairs and (
@@ -135,7 +136,6 @@ class Intake:
         ):
             raise InvalidRequest("'second_at' must name a place inside each prompt.")
 
-                param="prompt",
     def _max_len(self, prompt: list[int], params: SamplingParams) -> int:
         """Tokens of prompt and output together. The last one never enters the cache."""
         limit = min(self.max_model_len, self.cache.capacity_tokens + 1)
@@ -145,6 +145,7 @@ class Intake:
                 f"The prompt has {len(prompt)} tokens and {_words(params)} asked for; the "
                 f"model's context is {self.max_model_len} tokens. Shorten the prompt or lower "
                 "max_tokens.",
+                param="prompt",
             )
         if len(prompt) + wanted > limit or len(prompt) > self.cache.capacity_tokens:
             raise ContextTooLong(

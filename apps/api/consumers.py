@@ -145,7 +145,8 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
                 await opened.stream.started()
                 headers = _headers(call, opened)
                 if call.body.stream:
-                    await _stream(call.body, opened, headers, writer)
+                    forced = self.runtime.settings.force_include_usage
+                    await _stream(call.body, opened, headers, writer, forced)
                 else:
                     await self._whole(opened, headers, writer)
             finally:
@@ -203,7 +204,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
             model,
             key,
             catalog_epoch=epoch,
-            price=runtime.models.prices.of(model.name),
+            price=runtime.models.prices.of(model.name, model.base),
             settings=runtime.settings,
         )
         return answer, admission
@@ -309,13 +310,15 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
 
 
 async def _stream(
-    body: GenerationBody, opened: Opened, headers: Headers, writer: ResponseWriter
-) -> None:
+    body: GenerationBody, opened: Opened, headers: Headers, writer: ResponseWriter,
+    tells_usage: bool,
+) -> None:  # fmt: skip
     """Server-sent events, one write per delta. The headers leave with the first tokens, so that
     an engine that dies before them costs the client nothing."""
     stream, answer = opened.stream, opened.answer
     options = body.stream_options
-    answer.continuous_usage = options is not None and options.continuous_usage_stats
+    continuous = options is not None and options.continuous_usage_stats
+    answer.continuous_usage = tells_usage or continuous
     writer.prepare_stream([*SSE, *headers], stream.first_byte_sent)
     data = answer.opening()
     async for delta in stream:
@@ -325,7 +328,8 @@ async def _stream(
         if data:
             await writer.write(data)
             data = b""
-    await writer.finish(data + answer.closing(stream.counts or Counts(), body.include_usage))
+    tells_usage = tells_usage or body.include_usage
+    await writer.finish(data + answer.closing(stream.counts or Counts(), tells_usage))
 
 
 async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None:

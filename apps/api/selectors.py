@@ -110,8 +110,12 @@ class PriceList:
             price = Price(row.pk, row.input_micros, row.cached_micros, row.output_micros)
             self._by_model.setdefault(row.model, price)
 
-    def of(self, model: str) -> Price:
-        return self._by_model.get(model) or self._by_model.get("") or self._free
+    def of(self, name: str, base: str = "") -> Price:
+        """The price of a name; an adapter or alias without its own has that of its base model."""
+        for model in (name, base, ""):
+            if (price := self._by_model.get(model)) is not None:
+                return price
+        return self._free
 
     @cached_property
     def _free(self) -> Price:

@@ -8,9 +8,10 @@ import pytest
 
 from apps.api.admission import Call, admission_for, fit, sampling_for
 from apps.api.caps import ApiCaps, ApiSettings
+from apps.api.models import PriceVersion
 from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody, CompletionBody
-from apps.api.selectors import Price
+from apps.api.selectors import Price, PriceList
 from engine.client import LimitRule
 from engine.errors import ContextTooLong, InvalidRequest
 from engine.sampling_params import SamplingParams
@@ -102,3 +103,13 @@ def test_the_reservation_covers_every_choice() -> None:
     assert (made.body.model, made.body.adapter, made.catalog_epoch) == ("base", "d", 9)
     assert (made.bill.model, made.bill.adapter, made.bill.price_version) == ("base", "tiny", 3)
     assert made.body.salt == b"salt"
+
+
+def test_adapter_costs_what_its_base_costs_unless_it_has_a_price_of_its_own() -> None:
+    def row(pk: int, model: str) -> PriceVersion:
+        return PriceVersion(pk=pk, model=model, input_micros=pk)
+
+    prices = PriceList([row(1, "base"), row(2, "dear"), row(3, "")])
+    asked = (("cheap", "base"), ("dear", "base"), ("x", "y"))
+    assert [prices.of(*names).version for names in asked] == [1, 2, 3]
+    assert PriceList([]).of("base").version == 0

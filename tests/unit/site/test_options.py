@@ -138,3 +138,35 @@ def test_json_of_a_file_reaches_the_engine(tmp_path: Path) -> None:
     options = parse_serve(["SOME_MODEL", "--config", str(file)])
     assert options.engine_options == {"override_generation_config": '{"temperature": 0.5}'}
     assert options.environment["PAGODA_PORT"] == "6379"
+
+
+def test_adapters_are_named_by_pairs_or_json(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    options = parse_serve(
+        [
+            "--lora-modules",
+            f"one={tmp_path}/a",
+            '{"name": "two", "path": "o/n", "base_model_name": "m"}',
+        ]
+    )
+    assert options.lora_modules == (
+        {"name": "one", "path": str(tmp_path / "a")},
+        {"name": "two", "path": "o/n", "base_model_name": "m"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pirate", "name=folder"),
+        ("=x", "name=folder"),
+        ("x=", "name=folder"),
+        ("{", "not JSON"),
+        ('{"name": "x"}', "name and path"),
+        ('{"name": "x", "path": 7}', "name and path"),
+        ('{"name": "x", "path": "y", "rank": "8"}', "'rank'"),
+    ],
+)
+def test_wrong_adapter_is_named_with_what_is_right(text: str, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        parse_serve(["--lora-modules", text])

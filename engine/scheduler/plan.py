@@ -37,12 +37,11 @@ class RowStart:
     stop_ids: tuple[int, ...]  # EOS and stop ids, masked until min_tokens are out
     adapter: str | None = None
     grammar: Grammar | None = None  # that the row's output follows
+    pooling: PoolingParams | None = None
+    second_at: int = 0  # pooling: where the second text of a pair begins
 
 
 @dataclass(frozen=True, slots=True)
-    grammar: Grammar | None = None  # that the row's output follows
-    pooling: PoolingParams | None = None
-    second_at: int = 0  # pooling: where the second text of a pair begins
 class SlotChange:
     """An adapter enters a slot, from host memory, before the step computes. None: cleared."""
 
@@ -83,10 +82,10 @@ class StepResult:
     prompt_logprobs: dict[int, list[list[TokenLogprob]]] = field(default_factory=dict)
     """By row: one list per prompt token computed in this step, predicting the next prompt token."""
     failed: dict[int, PagodaError] = field(default_factory=dict)
+    vectors: dict[int, bytes] = field(default_factory=dict)  # by row, see `ChoiceDelta.vector`
 
 
 class PendingStep(Protocol):
-    vectors: dict[int, bytes] = field(default_factory=dict)  # by row, see `ChoiceDelta.vector`
     """A step that may still be running on the device."""
 
     def wait(self) -> StepResult: ...

@@ -300,7 +300,6 @@ class Scheduler:
             stop_ids=tuple(sorted(sequence.stop_ids)),
             adapter=sequence.request.body.adapter,
             grammar=sequence.request.grammar,
-            grammar=sequence.request.grammar,
             pooling=pooling,
             second_at=pairs[sequence.family.prompt_idx] if pairs else 0,
         )

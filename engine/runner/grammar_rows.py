@@ -72,20 +72,22 @@ class GrammarRows:
             return failed
         self._filling.result()
         self._filling = None
-        for i, row in enumerate(rows.tolist()):
-            if row not in self._matchers:
-                continue
-            if (error := self._failed.pop(row, None)) is not None:
-                failed[i] = error
-                continue
-            words = self._masks[row].view(np.uint8)
-            barred = np.unpackbits(~words, bitorder="little", count=self._vocab_size)
-            logits_SV[i].numpy()[barred.view(np.bool_)] = _OUT
-            if not words.any():
-                failed[i] = InvalidRequest(
+        places = [i for i, row in enumerate(rows.tolist()) if row in self._matchers]
+        masks = self._masks[rows[places]]
+        barred = np.unpackbits(
+            ~masks.view(np.uint8), axis=1, bitorder="little", count=self._vocab_size
+        ).view(np.bool_)
+        logits = logits_SV.numpy()
+        for i, mask, barred_V in zip(places, masks, barred, strict=True):
+            np.copyto(logits[i], _OUT, where=barred_V)
+            error = self._failed.pop(int(rows[i]), None)
+            if error is None and not mask.any():
+                error = InvalidRequest(
                     "The grammar leads to a place where no token of this model may follow.",
                     param="structured_outputs",
                 )
+            if error is not None:
+                failed[i] = error
         return failed
 
     def accept(self, rows: NDArray[np.int32], token_ids: NDArray[np.int64]) -> None:

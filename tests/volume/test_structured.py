@@ -12,6 +12,7 @@ import pytest
 from tests.served import Served, serving
 from tests.structured_cases import BAD, GOOD, Good
 
+DEMO = "pagoda-demo"
 PROMPT = "Some data:"
 
 
@@ -29,8 +30,7 @@ def http(served: Served) -> Iterator[httpx.Client]:
 
 
 def ask(http: httpx.Client, form: dict[str, Any], seed: int = 1) -> httpx.Response:
-    model = http.get("/v1/models").json()["data"][0]["id"]
-    body = {"model": model, "prompt": PROMPT, "max_tokens": 300, "temperature": 1.0, "seed": seed}
+    body = {"model": DEMO, "prompt": PROMPT, "max_tokens": 200, "temperature": 1.0, "seed": seed}
     return http.post("/v1/completions", json=body | {"structured_outputs": form})
 
 
@@ -64,7 +64,8 @@ def test_two_hundred_bad_forms_are_400_and_the_engine_never_restarts(
         assert reply.status_code == 400, (form, reply.text)
         error = reply.json()["error"]
         assert error["type"] == "invalid_request_error"
-        assert error["param"].split(".")[0] == "structured_outputs", error
+        # nesting that no JSON body may have belongs to no field
+        assert (error["param"] or "structured_outputs").startswith("structured_outputs"), error
         if i % 20 == 0:
             assert ask(http, {"choice": ["alive"]}).json()["choices"][0]["text"] == "alive"
     assert len(BAD) >= 200

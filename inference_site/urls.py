@@ -15,6 +15,7 @@ urlpatterns = [
     path("admin/", include("inference_site.console_urls")),
     path("admin/operate/live/", admin.site.admin_view(operate_live), name="admin_operate_live"),
     path("admin/", admin.site.urls),
+    path("account/", include("apps.api.account")),
     path("", include("apps.api.urls")),
 ]
 handler400 = "apps.api.errors.handler400"

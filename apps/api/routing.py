@@ -52,10 +52,11 @@ PUBLIC_PATHS = frozenset(
         "/docs",
         "/openapi.json",
         "/admin",
+        "/account",
         "/favicon.ico",
     }
 )
-PUBLIC_PREFIXES = ("/admin/", "/static/")  # the admin has its own login
+PUBLIC_PREFIXES = ("/admin/", "/account/", "/static/")  # pages have a login of their own
 
 
 def is_public(path: str) -> bool:

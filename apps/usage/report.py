@@ -160,6 +160,12 @@ def keys_of_owner(name: str) -> frozenset[str]:
     return frozenset(UsageKey.objects.filter(owner_name=name).values_list("key_id", flat=True))
 
 
+def keys_of_owner_ids(ids: Collection[str]) -> frozenset[str]:
+    return frozenset(
+        UsageKey.objects.filter(owner_id__in=list(ids)).values_list("key_id", flat=True)
+    )
+
+
 def folded(lines: Iterable[tuple[str, Amounts, Any]]) -> list[Line]:
     """Add up lines of one name, busiest first."""
     sums: dict[str, Line] = {}

@@ -9,9 +9,9 @@ from apps.usage.models import UsageRecord
 from apps.usage.store import rows_add
 
 KEYS = {
-    "kaaaaaaa": ("ci", "1", "alice"),
-    "kbbbbbbb": ("app", "2", "bob"),
-    "kccccccc": ("=SUM(A1)", "2", "bob"),
+    "kaaaaaaa": ("ci", "901", "alice"),
+    "kbbbbbbb": ("app", "902", "bob"),
+    "kccccccc": ("=SUM(A1)", "902", "bob"),
 }
 
 

@@ -13,17 +13,23 @@ if TYPE_CHECKING:
     from engine.outputs import CompletionOutput, RequestOutput
     from engine.pooling.params import PoolingParams
     from engine.prompts import load_chat_template
-    from engine.sampling_params import SamplingParams
+    from engine.sampling_params import (
+        GuidedDecodingParams,
+        SamplingParams,
+        StructuredOutputsParams,
+    )
 
 __all__ = [
     "LLM",
     "AsyncLLMEngine",
     "BeamSearchParams",
     "CompletionOutput",
+    "GuidedDecodingParams",
     "LoRARequest",
     "PoolingParams",
     "RequestOutput",
     "SamplingParams",
+    "StructuredOutputsParams",
     "load_chat_template",
 ]
 
@@ -35,7 +41,9 @@ _HOME = {
     "CompletionOutput": "engine.outputs",
     "RequestOutput": "engine.outputs",
     "PoolingParams": "engine.pooling.params",
+    "GuidedDecodingParams": "engine.sampling_params",
     "SamplingParams": "engine.sampling_params",
+    "StructuredOutputsParams": "engine.sampling_params",
     "load_chat_template": "engine.prompts",
 }
 

@@ -14,6 +14,7 @@ import msgspec
 from engine.errors import InvalidRequest
 from engine.structured.outputs import GuidedDecodingParams, StructuredCaps, StructuredOutputs
 
+StructuredOutputsParams = StructuredOutputs  # the name that offline users know
 GREEDY_BELOW = 1e-5
 MAX_LOGPROBS = 20
 MAX_SEED = 2**63

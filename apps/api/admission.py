@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from apps.api.caps import ApiCaps, ApiSettings
 from apps.api.prompt import Prompt
-from apps.api.schemas import ChatBody, GenerationBody
+from apps.api.schemas import ChatBody, GenerationBody, asked_tokens
 from apps.api.selectors import KeySnapshot, Price
 from apps.models.catalog import CatalogModel
 from engine.client import Admission
@@ -61,7 +61,7 @@ def fit(
     least = 0 if params.max_tokens == 0 else 1
     if longest == 0 or longest + least > room:
         raise _too_long(longest, room, model, param)
-    asked = _asked_tokens(body)
+    asked = asked_tokens(body)
     if asked is None:
         left = min(room - longest, _within_key(key, prompts, params.n))
         params.max_tokens = left if params.max_tokens is None else min(params.max_tokens, left)
@@ -129,13 +129,6 @@ def _bill(call: Call, model: CatalogModel, key: KeySnapshot, price: Price) -> Bi
         output_micros=price.output_micros,
         client_request_id=call.client_request_id,
     )
-
-
-def _asked_tokens(body: GenerationBody) -> int | None:
-    """What the request itself asks for, or None when a default decides."""
-    if isinstance(body, ChatBody) and body.max_completion_tokens is not None:
-        return body.max_completion_tokens
-    return body.max_tokens
 
 
 def _within_key(key: KeySnapshot, prompts: list[Prompt], n: int) -> int:

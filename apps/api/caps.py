@@ -69,6 +69,9 @@ class ApiSettings:
     keep_alive_s: float = setting(
         15.0, "an SSE comment is sent after this silence", low=1, high=300
     )
+    force_include_usage: bool = setting(
+        False, "every stream tells its usage, with each chunk and at its end"
+    )
     write_stall_s: float = setting(30.0, "a client that reads nothing is cut off", low=1, high=600)
     request_timeout_s: float = setting(600.0, "longest life of one request", low=1, high=86400)
     prompt_threads: int = setting(2, "threads that render and tokenise prompts", low=1, high=64)

@@ -17,7 +17,7 @@ from apps.api.caps import ApiSettings
 from apps.api.model_texts import MAX_TOKENIZERS, ModelText, model_text
 from apps.api.prompt import Prompt
 from apps.api.rendering import conversation_prompt
-from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
+from apps.api.schemas import ChatBody, CompletionBody, GenerationBody, asked_tokens
 from apps.models.catalog import CatalogModel, TextOptions
 from engine.errors import EngineStartError, InvalidRequest, Overloaded
 from engine.tokenizer import Tokenizer
@@ -104,7 +104,7 @@ def _cut(
     most = body.truncate_prompt_tokens
     if most == -1:
         room = min(model.max_model_len, model.kv_tokens or model.max_model_len)
-        most = room - (body.max_tokens or 1)
+        most = room - (asked_tokens(body) or 1)
     return [
         prompt.cut(max(1, most), body.truncation_side or "left", tokenizer) for prompt in prompts
     ]

@@ -198,3 +198,10 @@ class ChatBody(GenerationBody):
         if self.logprobs:
             params.logprobs = self.top_logprobs or 0
         return params
+
+
+def asked_tokens(body: GenerationBody) -> int | None:
+    """The output that a request itself asks for, or None when a default decides."""
+    if isinstance(body, ChatBody) and body.max_completion_tokens is not None:
+        return body.max_completion_tokens
+    return body.max_tokens

@@ -39,6 +39,7 @@ SETTING_FLAGS: Mapping[str, str] = {
     "log_level": "log_level",
     "uvicorn_log_level": "log_level",
     "sse_keep_alive_interval": "keep_alive_s",
+    "enable_force_include_usage": "force_include_usage",
     "max_num_queued_reqs": "queue_entries",
 }
 RENAMED = {"uvicorn_log_level": "log_level", "model_flag": "model"}  # old → today's name

@@ -68,7 +68,10 @@ def version_check(version_id: int) -> None:
 def _check(version: AdapterVersion, settings: LoraSettings) -> list[str]:
     """Problems of the files; with none the version is accepted."""
     hashes = _fetch(version)
-    report = _report(store.incoming_folder(version.pk), version, settings)
+    folder = store.seal(version.pk)
+    if folder is None:
+        raise InvalidRequest(f"The upload lacks a file; send {' and '.join(FILES)}.")
+    report = _report(folder, version, settings)
     if not report["ok"]:
         return [str(problem) for problem in report["problems"]]
     _check_quota(version, int(report["bytes"]), settings)
@@ -87,11 +90,10 @@ def _check(version: AdapterVersion, settings: LoraSettings) -> list[str]:
 
 
 def _fetch(version: AdapterVersion) -> dict[str, str]:
-    """Bring the files to `incoming`. Returns their SHA-256."""
+    """Bring the files to `incoming`; an upload is there. Returns their SHA-256."""
     if version.kind == SourceKind.UPLOAD:
-        if not store.staged_completely(version.pk):
-            raise InvalidRequest(f"The upload lacks a file; send {' and '.join(FILES)}.")
         return dict(version.hashes)
+    store.discard(version.pk)  # of a checker that died
     if version.kind == SourceKind.FOLDER:
         return store.stage_folder(Path(version.source), version.pk)
     fetched = store.incoming_folder(version.pk) / "hub"

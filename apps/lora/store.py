@@ -1,4 +1,5 @@
-"""Where adapter files lie: `incoming` until they are checked, then the content-addressed store.
+"""Where adapter files lie: `incoming` until both are here, `sealed` while they are checked, then
+the content-addressed store.
 
 Folder names are our own version ids and digests; no name of a client ever becomes part of a path.
 Hosts with engines must see this folder under the same path: share `$PAGODA_HOME/lora` between them.
@@ -23,6 +24,7 @@ from engine.errors import InvalidRequest
 
 CHUNK = 1 << 20
 KEPT_S = 3600.0
+PARTS = ("incoming", "sealed", "store")
 CODE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -59,13 +61,26 @@ def stage_folder(source: Path, version_id: int) -> dict[str, str]:
 
 
 def staged_completely(version_id: int) -> bool:
-    folder = incoming_folder(version_id)
-    return all((folder / name).is_file() for name in FILES)
+    return _complete(incoming_folder(version_id))
+
+
+def seal(version_id: int) -> Path | None:
+    """Take the two files out of reach of whoever still sends them. None if one is missing.
+
+    A second call, after a checker that died, gives the same folder.
+    """
+    sealed = _sealed(version_id)
+    if not _complete(sealed):
+        if not staged_completely(version_id):
+            return None
+        shutil.rmtree(sealed, ignore_errors=True)
+        incoming_folder(version_id).rename(sealed)
+    return sealed
 
 
 def publish(version_id: int, digest: str) -> None:
     """Move checked files into the store, read-only. A digest that is there already stays."""
-    source, target = incoming_folder(version_id), stored_folder(digest)
+    source, target = _sealed(version_id), stored_folder(digest)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in FILES:
         (source / name).chmod(0o400)
@@ -73,7 +88,7 @@ def publish(version_id: int, digest: str) -> None:
     try:
         source.rename(target)
     except OSError:
-        if not all((target / name).is_file() for name in FILES):
+        if not _complete(target):
             raise
         discard(version_id)
     else:
@@ -84,6 +99,7 @@ def publish(version_id: int, digest: str) -> None:
 def discard(version_id: int) -> None:
     """Forget files that were not accepted, or that nobody finished."""
     shutil.rmtree(_root() / "incoming" / str(int(version_id)), ignore_errors=True)
+    shutil.rmtree(_sealed(version_id), ignore_errors=True)
 
 
 def discard_unknown(*, versions: set[int], digests: set[str]) -> int:
@@ -94,7 +110,7 @@ def discard_unknown(*, versions: set[int], digests: set[str]) -> int:
     named = {str(version) for version in versions} | digests
     old = time.time() - KEPT_S
     gone = 0
-    for folder in (*_children(_root() / "incoming"), *_children(_root() / "store")):
+    for folder in (path for part in PARTS for path in _children(_root() / part)):
         if folder.name not in named and folder.stat().st_mtime < old:
             _remove(folder)
             gone += 1
@@ -119,6 +135,16 @@ def folder_allowed(text: str, *, anywhere: bool = False) -> str:
         "one of the folders of PAGODA_ADAPTER_ROOTS, or upload its two files.",
         param="source",
     )
+
+
+def _sealed(version_id: int) -> Path:
+    parent = _root() / "sealed"
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return parent / str(int(version_id))
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
 
 
 def _remove(path: Path) -> None:

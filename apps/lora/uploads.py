@@ -104,6 +104,9 @@ async def _stored(
         if length is not None and length.isdigit() and int(length) != size:
             raise Disconnected
         os.replace(draft, folder / file)
+    except FileNotFoundError:  # both files were here meanwhile, and the check has begun
+        os.unlink(draft)
+        raise invalid_key() from None
     except BaseException:
         os.unlink(draft)
         raise

@@ -15,7 +15,7 @@ from apps.api.services import owner_get_or_create
 from apps.lora import checking, store
 from apps.lora.config import CONFIG_FILE, FILES, WEIGHTS_FILE, lora_settings
 from apps.lora.models import AdapterVersion, SourceKind, VersionState
-from apps.lora.services import Source, source_from, upload_open, version_add
+from apps.lora.services import SYSTEM, Source, source_from, upload_open, version_add
 from apps.lora.tasks import sweep
 from apps.models.models import ServedModel
 from engine.errors import InvalidRequest
@@ -45,8 +45,23 @@ def test_bad_adapter_is_refused_with_its_problem(
     assert version.state == VersionState.FAILED
     assert word in " ".join(version.problems)
     assert version.fix
-    assert not (home / "lora" / "incoming" / str(version.pk)).exists()
-    assert not (home / "lora" / "store").exists()
+    assert [path for path in (home / "lora").rglob("*") if path.is_file()] == []
+
+
+def test_file_that_arrives_during_the_check_changes_nothing(base: ServedModel, home: Path) -> None:
+    version, _ = upload_open(name="mine", base=None, load=True, owner=None, actor=SYSTEM)
+    folder = store.incoming_folder(version.pk)
+    for name in FILES:
+        (folder / name).write_bytes((DEMO_ADAPTERS / "terse" / name).read_bytes())
+    assert store.seal(version.pk) is not None
+    draft = home / "draft"
+    draft.write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        os.replace(draft, folder / CONFIG_FILE)
+    AdapterVersion.objects.filter(pk=version.pk).update(ticket_digest="")
+    checking.version_check(version.pk)
+    version.refresh_from_db()
+    assert version.state == VersionState.LOADING
 
 
 def test_every_problem_is_named_at_once(base: ServedModel, tmp_path: Path) -> None:
@@ -117,9 +132,7 @@ def test_version_left_by_a_dead_worker_is_checked_again(base: ServedModel) -> No
 def test_sweep_ends_forgotten_uploads_and_removes_their_files(
     base: ServedModel, home: Path
 ) -> None:
-    version, _ = upload_open(
-        name="mine", base=None, load=True, owner=None, actor=checking.services.SYSTEM
-    )
+    version, _ = upload_open(name="mine", base=None, load=True, owner=None, actor=SYSTEM)
     draft = store.incoming_folder(version.pk) / CONFIG_FILE
     draft.write_text("{}")
     stray = store.incoming_folder(999_999)

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from tests.deploy.docker_engine import CACHE, docker, environment, said
 
-ROOT = Path(__file__).parents[2]
-WHEELS = ROOT / "deploy" / "wheels"
 BASE = "pagoda-test/base"
 STAND_INS = ("postgres", "redis", "caddy", "prometheus")
 PACKAGES = "ca-certificates,python3,python3-venv"
@@ -33,7 +31,7 @@ def base() -> None:
             raise RuntimeError("tar of the base image failed")
 
 
-def wheels() -> None:
+def wheels(tree: Path) -> None:
     """Fetch what the images install; Debian's Python 3.11.2 asks for one package more."""
     kept = CACHE / "wheels"
     if not kept.exists():
@@ -41,25 +39,23 @@ def wheels() -> None:
         command += ["-c", "requirements/cpu.lock", "-r", "requirements/web.in"]
         command += ["-r", "requirements/engine.in", "setuptools", "async-timeout"]
         try:
-            subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(command, cwd=tree, check=True, stderr=subprocess.DEVNULL)
         except BaseException:
             shutil.rmtree(kept, ignore_errors=True)
             raise
     for wheel in kept.glob("*.whl"):
-        target = WHEELS / wheel.name
-        if not target.exists():
-            shutil.copy(wheel, target)
+        shutil.copy(wheel, tree / "deploy" / "wheels")
 
 
-def build() -> dict[str, str]:
-    """Build all; returns the variables that make docker-compose.yml use them."""
+def build(tree: Path) -> dict[str, str]:
+    """Build all from a copy of the repository; returns what makes docker-compose.yml use them."""
     base()
-    wheels()
-    here = ROOT / "tests" / "deploy" / "images"
+    wheels(tree)
+    here = tree / "tests" / "deploy" / "images"
     for name in STAND_INS:
         _build(here, name, f"pagoda-test/{name}")
     for target in ("web", "engine-cpu"):
-        _build(ROOT, target, f"pagoda-test/{target}")
+        _build(tree, target, f"pagoda-test/{target}")
     return {
         "PAGODA_WEB_IMAGE": "pagoda-test/web",
         "PAGODA_ENGINE_CPU_IMAGE": "pagoda-test/engine-cpu",
@@ -71,5 +67,6 @@ def build() -> dict[str, str]:
 
 
 def _build(folder: Path, target: str, tag: str) -> None:
-    print(f"  building {tag}", flush=True)  # noqa: T201
+    sys.stdout.write(f"  building {tag}\n")
+    sys.stdout.flush()
     docker("build", "--build-arg", f"BASE_IMAGE={BASE}", "--target", target, "-t", tag, str(folder))

@@ -15,6 +15,7 @@ import httpx
 from tests.deploy.docker_engine import docker, said
 
 PROJECT = "pagodatest"
+MODEL = "pagoda-demo"
 PORT = 18080
 PASSWORD = "a-password-for-this-test-only"
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.deploy import boards, image_scan
 from tests.deploy.docker_engine import docker
-from tests.deploy.installation import Installation, wait_for
+from tests.deploy.installation import MODEL, Installation, wait_for
 
 ROOT = Path(__file__).parents[2]
-MODEL = "pagoda-demo"
 PROMPT = "Once upon a time there was a pagoda, and in it"
 STREAMS = 32
 KILLED = ("web", "engine-cpu", "settler", "worker", "redis", "postgres", "proxy")
@@ -31,7 +29,8 @@ class Checks:
         if not holds:
             raise AssertionError(name)
         self.passed += 1
-        print(f"  ok  {name}", flush=True)  # noqa: T201
+        sys.stdout.write(f"  ok  {name}\n")
+        sys.stdout.flush()
 
 
 def run_all(site: Installation, check: Checks) -> None:
@@ -159,6 +158,3 @@ def state(container: str) -> str:
 
 def running(container: str) -> bool:
     return docker("inspect", "--format", "{{.State.Running}}", container) == "true"
-
-
-Check = Callable[[str, object], None]

@@ -20,8 +20,10 @@ from apps.models.models import ServedModel
 from apps.models.services import model_register, model_serve_only, source_resolved
 from apps.models.sources import SourceMissing, download, local_folder
 from engine.errors import PagodaError
+from inference_site.paths import DEMO_MODEL
 
 ACTOR = Actor("serve")
+BUNDLED = "bundled"
 
 
 class Command(BaseCommand):
@@ -33,7 +35,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--model", default="", help="folder or hub id")
-        parser.add_argument("--default-model", default="", help="folder, if nothing else is served")
+        parser.add_argument(
+            "--default-model", default="", help="folder, or `bundled`, if nothing else is served"
+        )
         parser.add_argument("--name", action="append", default=[], help="served names")
         parser.add_argument("--revision", default="")
         parser.add_argument("--replicas", type=int, default=1)
@@ -80,7 +84,7 @@ class Command(BaseCommand):
             source = options["default_model"]
         if not source:
             return ""
-        source = source_resolved(source)
+        source = source_resolved(str(DEMO_MODEL) if source == BUNDLED else source)
         if not Path(source).is_absolute():  # a hub id
             try:
                 local_folder(source, options["revision"])

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from engine.outputs import CompletionOutput, RequestOutput
     from engine.pooling.params import PoolingParams
     from engine.prompts import load_chat_template
-    from engine.sampling_params import (
-        GuidedDecodingParams,
-        SamplingParams,
-        StructuredOutputsParams,
-    )
+    from engine.sampling_params import SamplingParams, StructuredOutputsParams
+    from engine.structured.outputs import GuidedDecodingParams
 
 __all__ = [
     "LLM",
@@ -41,7 +38,7 @@ _HOME = {
     "CompletionOutput": "engine.outputs",
     "RequestOutput": "engine.outputs",
     "PoolingParams": "engine.pooling.params",
-    "GuidedDecodingParams": "engine.sampling_params",
+    "GuidedDecodingParams": "engine.structured.outputs",
     "SamplingParams": "engine.sampling_params",
     "StructuredOutputsParams": "engine.sampling_params",
     "load_chat_template": "engine.prompts",

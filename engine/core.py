@@ -208,8 +208,8 @@ class EngineCore:
                 self._intake.accept(body, self._arrivals, now_s)  # only its checks are wanted
                 self._beams.begin(body)
                 return
-            self.grammars.check(body.params.structured_outputs)
             request = self._intake.accept(body, self._arrivals, now_s)
+            self.grammars.check(body.params.structured_outputs)
             if self._adapters is not None and body.adapter is not None:
                 self._adapters.accept(body.adapter)
         except PagodaError as error:

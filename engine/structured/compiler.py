@@ -18,6 +18,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -34,6 +35,10 @@ REGEX_S = 2.0
 GRAMMAR_S = 5.0
 START_S = 120.0  # of a child on a very busy machine
 TRIES = 2
+CLOSE_S = 5.0
+REFUSED_S = 60.0  # a refusal is remembered so long, by 1,000 forms
+MAX_REFUSED = 1000
+SOURCES = Path(__file__).parents[2]
 CACHE_BYTES = 512 * 1024**2
 
 log = event_log(__name__)
@@ -74,6 +79,7 @@ class GrammarCompiler:
         self._cache_bytes, self._limits = cache_bytes, (regex_s, grammar_s)
         self._cache: OrderedDict[bytes, Grammar] = OrderedDict()
         self._held_bytes = 0
+        self._refused: OrderedDict[bytes, tuple[PagodaError, float]] = OrderedDict()
         self._jobs: queue.SimpleQueue[tuple[bytes, StructuredOutputs] | None] = queue.SimpleQueue()
         self._done: deque[Compiled] = deque()
         self._news = threading.Event()
@@ -113,19 +119,28 @@ class GrammarCompiler:
         for done in found:
             if isinstance(done.result, Grammar):
                 self._keep(done.digest, done.result)
+            else:
+                self._refused[done.digest] = done.result, time.monotonic() + REFUSED_S
+                while len(self._refused) > MAX_REFUSED:
+                    self._refused.popitem(last=False)
         return found
 
     def wait(self, timeout_s: float) -> None:
         """Until a job ends, or for `timeout_s`."""
         self._news.wait(timeout_s)
 
+    def refusal(self, digest: bytes) -> PagodaError | None:
+        """Why a form was refused a moment ago: a bomb must not hold a worker again and again."""
+        error, until = self._refused.get(digest, (None, 0.0))
+        return error if time.monotonic() < until else None
+
     def close(self) -> None:
         """Kill the children. Open jobs are never heard of again."""
         for worker in self._workers:
-            worker.stopping = True
+            worker.stop()
             self._jobs.put(None)
         for worker in self._workers:
-            worker.kill()
+            worker.thread.join(CLOSE_S)
 
     def limit_s(self, form: StructuredOutputs) -> float:
         return self._limits[form.kind != "regex"]
@@ -173,29 +188,28 @@ class _TooLate(Exception):
 
 
 class _Worker:
-    """One thread and its child process."""
+    """One thread and its child process. Only the thread starts and reaps children."""
 
     def __init__(self, owner: GrammarCompiler) -> None:
         self._owner = owner
         self._child: subprocess.Popen[bytes] | None = None
-        self.stopping = False
-        threading.Thread(target=self._run, name="grammars", daemon=True).start()
+        self._stopping = False
+        self.thread = threading.Thread(target=self._run, name="grammars", daemon=True)
+        self.thread.start()
 
     @property
     def pid(self) -> int:
-        return self._child.pid if self._child is not None else 0
+        child = self._child
+        return child.pid if child is not None else 0
 
-    def kill(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
+    def stop(self) -> None:
+        """End with the job under way, which fails at once. Any thread may call this."""
+        self._stopping = True
+        if (child := self._child) is not None:
             child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    pipe.close()
 
     def _run(self) -> None:
-        while not self.stopping and (job := self._owner.next_job()) is not None:
+        while not self._stopping and (job := self._owner.next_job()) is not None:
             digest, form = job
             try:
                 result: Grammar | PagodaError = self._compile(form)
@@ -205,20 +219,32 @@ class _Worker:
                 log.exception("grammar_not_compiled")
                 result = form.refused("could not be compiled")
             self._owner.tell(Compiled(digest, result))
+        self._reap()
+
+    def _reap(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
 
     def _compile(self, form: StructuredOutputs) -> Grammar:
         """Raises `InvalidRequest` for what is no grammar or takes too long."""
         limit_s = self._owner.limit_s(form)
         for _ in range(TRIES):
+            if self._stopping:
+                break
             try:
                 outcome = self._ask(form, limit_s)
             except _TooLate:
-                self.kill()
+                self._reap()
                 raise form.refused(
                     f"takes longer than {limit_s:g} s to compile; make it simpler"
                 ) from None
             except (_ChildDied, OSError):
-                self.kill()
+                self._reap()
                 continue
             if outcome.refusal.startswith("'"):  # a whole message, from a check of ours
                 raise InvalidRequest(outcome.refusal, param=form.field or "structured_outputs")
@@ -241,6 +267,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # the library quotes the caller's text there
+            cwd=SOURCES,  # where `-m` looks for this package first
         )
         self._child = child
         assert child.stdin is not None

@@ -20,9 +20,13 @@ class GrammarGate:
         self._held: dict[bytes, list[Request]] = {}
 
     def check(self, form: StructuredOutputs | None) -> None:
-        """Raises `InvalidRequest` where no grammar can be followed."""
-        if form is not None and self.compiler is None:
+        """Raises `InvalidRequest` where no grammar can be followed, or this one was refused."""
+        if form is None:
+            return
+        if self.compiler is None:
             raise form.refused("needs a tokenizer and a token that ends a text")
+        if (error := self.compiler.refusal(form.digest())) is not None:
+            raise _named(error, form)
 
     def admit(self, request: Request) -> bool:
         """Whether the request may be scheduled now; else `released` will name it."""
@@ -55,7 +59,7 @@ class GrammarGate:
                         sequence.status = Status.WAITING
                     yield request, None
                 else:
-                    yield request, _named(done.result, request)
+                    yield request, _named(done.result, request.body.params.structured_outputs)
 
     def forget(self, request: Request) -> None:
         """The request ended from outside. Its grammar compiles on, for the next one."""
@@ -76,9 +80,8 @@ class GrammarGate:
             self.compiler.close()
 
 
-def _named(error: PagodaError, request: Request) -> PagodaError:
+def _named(error: PagodaError, form: StructuredOutputs | None) -> PagodaError:
     """The refusal under the field that this request used: equal grammars share one compilation."""
-    form = request.body.params.structured_outputs
     field = (form.field if form is not None else "") or "structured_outputs"
     if error.param == field:
         return error

@@ -22,9 +22,13 @@ class SlowCompiler:
         self.begun: list[bytes] = []
         self.done: list[Compiled] = []
         self.cache: dict[bytes, Any] = {}
+        self.refused: dict[bytes, InvalidRequest] = {}
 
     def find(self, digest: bytes) -> Any:
         return self.cache.get(digest)
+
+    def refusal(self, digest: bytes) -> Any:
+        return self.refused.get(digest)
 
     def begin(self, digest: bytes, form: StructuredOutputs) -> None:
         self.begun.append(digest)
@@ -101,6 +105,16 @@ def test_a_known_grammar_needs_no_waiting():
     harness.drain()
     assert compiler.begun == []
     assert harness.kinds("at once")[-1] is EventKind.END
+
+
+def test_what_was_refused_a_moment_ago_is_refused_at_once():
+    harness, compiler = with_gate()
+    error = InvalidRequest("'guided_regex' is bad.", param="guided_regex")
+    compiler.refused[FORM.digest()] = error
+    harness.submit("again", [1], structured_outputs=FORM)
+    harness.drain()
+    assert harness.kinds("again") == [EventKind.REFUSED]
+    assert compiler.begun == []
 
 
 def test_an_engine_without_a_tokenizer_refuses_forms():

@@ -18,5 +18,5 @@ class PageSessions(SessionMiddleware):
         if not polled:
             return super().process_response(request, response)
         if response.status_code == 302:  # to the login: htmx would show it inside the page
-            return HttpResponse(status=401)
+            return HttpResponse(headers={"HX-Refresh": "true"})
         return response

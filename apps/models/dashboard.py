@@ -86,7 +86,7 @@ def _rows(seen: Overview, troubles: Sequence[Trouble]) -> list[Row]:
     lines: tuple[tuple[Area, str, str, Callable[[Overview], str]], ...] = (
         (Area.ENGINES, "Engines", "catalog_engineinstance_changelist", _engines_line),
         (Area.MODELS, "Models", "catalog_servedmodel_changelist", _models_line),
-        (Area.ADAPTERS, "Adapters", "", _adapters_line),
+        (Area.ADAPTERS, "Adapters", "lora_adapter_changelist", _adapters_line),
         (Area.KEYS, "API keys", "api_apikey_changelist", _keys_line),
         (Area.WORK, "Background work", "catalog_host_changelist", _work_line),
     )
@@ -94,7 +94,7 @@ def _rows(seen: Overview, troubles: Sequence[Trouble]) -> list[Row]:
         Row(
             title=title,
             line=line(seen),
-            link=reverse(f"admin:{view}") if view else "",
+            link=reverse(f"admin:{view}"),
             troubles=troubles_in(area, troubles),
         )
         for area, title, view, line in lines

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import redis
-from django.db.models import F, Q
+from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
 from apps.api.key_use import Use, keys_use
@@ -61,9 +61,10 @@ class Overview:
 
 
 def overview_read() -> Overview:
-    """Eight SQL queries and a few round trips to Redis."""
+    """Seven SQL queries and a few round trips to Redis."""
     now = timezone.now()
-    models = tuple(ServedModel.objects.prefetch_related("instances__host"))
+    engines = Prefetch("instances", EngineInstance.objects.select_related("host"))
+    models = tuple(ServedModel.objects.prefetch_related(engines))
     # A key that was made for less than that time is meant to end.
     soon = Q(expires_at__lt=now + KEY_EXPIRES_SOON, successor__isnull=True) & Q(
         expires_at__gt=F("created_at") + KEY_EXPIRES_SOON

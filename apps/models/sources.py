@@ -26,7 +26,13 @@ def local_folder(source: str, revision: str = "") -> str:
             f"{source} holds no config.json.",
             "Put the checkpoint there, or register another folder.",
         )
-    if (folder := cached_folder(source, revision or None)) is None:
+    try:
+        folder = cached_folder(source, revision or None)
+    except ValueError:  # the hub's client checks the form of ids
+        raise SourceMissing(
+            f"{source!r} cannot be a hub id.", "Give a folder, or owner/name as the hub shows it."
+        ) from None
+    if folder is None:
         raise SourceMissing(
             f"{source} is not in the download cache.", f"Run: pagoda models download {source}"
         )

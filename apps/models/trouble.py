@@ -189,6 +189,13 @@ def _adapters(seen: Overview) -> Iterator[Trouble]:
                 tone="bad" if adapter.current_id is None else "warn",
                 cause=version.cause or problems or "Its files were refused.",
                 fix=version.fix or "Upload files that fit the base model.",
+                repair=Repair(
+                    label="Open the adapter",
+                    view="admin:lora_adapter_change",
+                    args=(adapter.pk,),
+                    post=False,
+                    permission="lora.view_adapter",
+                ),
             )
 
 

@@ -38,8 +38,3 @@ document.addEventListener("click", (event) => {
     }
   }
 });
-
-// A poll that finds the session ended loads the page anew, which leads to the login.
-document.addEventListener("htmx:responseError", (event) => {
-  if (event.detail.xhr.status === 401) location.reload();
-});

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.api.models import ApiKey, AuditEvent, Owner, PriceVersion
-from apps.api.services import key_create, owner_get_or_create
+from apps.api.services import key_create, key_edit, owner_get_or_create
 from apps.models.models import Desired, EngineInstance, Host, ServedModel, State
 from apps.models.services import model_register
 from apps.usage.models import UsageDay, UsageHour, UsageRecord
@@ -74,6 +75,60 @@ def test_list_page_opens_within_its_queries(
     with django_assert_max_num_queries(MOST_QUERIES):
         reply = staff.get(reverse(f"admin:{page}_changelist"))
     assert reply.status_code == 200
+
+
+def test_home_opens_within_its_queries(
+    staff: Client, rows: None, django_assert_max_num_queries: type[CaptureQueriesContext]
+) -> None:
+    for page in (reverse("admin:index"), reverse("admin_operate_live")):
+        with django_assert_max_num_queries(MOST_QUERIES):
+            assert staff.get(page).status_code == 200
+
+
+def test_empty_install_says_the_next_step(staff: Client) -> None:
+    page = staff.get(reverse("admin:index")).content.decode()
+    assert "Nothing is served yet." in page
+    assert reverse("admin:catalog_servedmodel_add") in page
+
+
+@pytest.mark.parametrize("bad", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_names_are_text_on_every_page(bad: str, staff: Client, rows: None) -> None:
+    """Every name somebody can choose freely, on every page that shows it."""
+    user = User.objects.create_user("x", first_name=bad[:100], last_name=bad[:100])
+    owner = owner_get_or_create(name=bad)
+    key, _ = key_create(owner=owner, name=bad, expires_at=timezone.now() + timedelta(days=2))
+    ApiKey.objects.update(created_at=timezone.now() - timedelta(days=90))
+    key_edit(key=key, name=f"{bad}!")
+    PriceVersion.objects.create(model=bad)
+    Host.objects.create(name=bad)
+    ServedModel.objects.filter(name="m0").update(source=bad, aliases=[bad], revision=bad)
+    EngineInstance.objects.filter(engine_id="e0").update(
+        state=State.FAILED, cause=bad, fix=bad, engine_id=bad
+    )
+    UsageRecord.objects.filter(rid="r0").update(
+        key_name=bad, model=bad, adapter=bad, owner_name=bad, client_request_id=bad
+    )
+    pages = [reverse("admin:index"), *(reverse(f"admin:{page}_changelist") for page in PAGES)]
+    pages += [
+        reverse("admin:api_apikey_change", args=[key.pk]),
+        reverse("admin:api_apikey_rotate", args=[key.pk]),
+        reverse("admin:api_owner_change", args=[owner.pk]),
+        reverse("admin:auth_user_change", args=[user.pk]),
+        reverse("admin:catalog_servedmodel_change", args=[ServedModel.objects.get(name="m0").pk]),
+        reverse(
+            "admin:catalog_engineinstance_change", args=[EngineInstance.objects.get(cause=bad).pk]
+        ),
+        *(
+            reverse("admin:api_auditevent_change", args=[e.pk])
+            for e in AuditEvent.objects.all()[:5]
+        ),
+        reverse("console:usage"),
+        reverse("console:requests"),
+    ]
+    for page in pages:
+        reply = staff.get(page)
+        assert reply.status_code == 200, page
+        assert bad not in reply.content.decode(), page
 
 
 def test_home_names_the_model_that_needs_help_and_its_fix(staff: Client, rows: None) -> None:

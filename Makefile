@@ -12,7 +12,7 @@ ARGS   ?=
 help:
 	@echo "make serve [MODEL=path-or-hub-id] [ARGS=\"--max-model-len 4096\"]  serve a model (default: the bundled one)"
 	@echo "make test       unit, integration and end-to-end tests (at most 8 minutes on 2 cores)"
-	@echo "make test-all   the same, then volume, chaos and browser suites"
+	@echo "make test-all   the same, then volume, clients, chaos and browser suites"
 	@echo "make test-postgres   the integration suite on a PostgreSQL of its own (needs Debian's postgresql)"
 	@echo "make check      lint, types, migrations, import directions"
 	@echo "make bench      speed of engine and web tier, each beside its control"
@@ -38,6 +38,7 @@ test: setup
 
 test-all: test
 	$(BIN)/python -m pytest tests/volume $(ARGS)
+	$(BIN)/python -m pytest tests/clients $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -32,7 +32,8 @@ from engine.errors import (
 
 log = logging.getLogger(__name__)
 
-BAD_KEY = "Missing or invalid API key. Send it as 'Authorization: Bearer pgd_…'."
+# litellm tells an authentication error from other refusals by the first four words
+BAD_KEY = "Incorrect API key provided, or none. Send it as 'Authorization: Bearer pgd_…'."
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -53,12 +54,15 @@ def json_of(error: PagodaError) -> bytes:
 
 
 def headers_of(error: PagodaError) -> Headers:
-    """Headers that belong to an error: `Retry-After` in whole seconds, `WWW-Authenticate`."""
+    """Headers that belong to an error: `Retry-After` in whole seconds, `WWW-Authenticate`,
+    `Allow`."""
     headers: Headers = []
     if error.status in (429, 503):
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s or 1))))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers
 
 
@@ -79,8 +83,10 @@ def unknown_route(path: str) -> NotFound:
     return NotFound(f"There is no route {shown}. See /docs for all routes.")
 
 
-def wrong_method(method: str, allowed: Iterable[str]) -> MethodNotAllowed:
-    return MethodNotAllowed(f"This route takes {', '.join(allowed)}, not {method}.")
+def wrong_method(method: str, allowed: Sequence[str]) -> MethodNotAllowed:
+    error = MethodNotAllowed(f"This route takes {', '.join(allowed)}, not {method}.")
+    error.allowed = tuple(allowed)
+    return error
 
 
 def from_pydantic(error: ValidationError, fields: frozenset[str]) -> InvalidRequest:

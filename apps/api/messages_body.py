@@ -21,6 +21,7 @@ SAME = (  # fields that mean the same in a chat
     "model", "stream", "temperature", "top_p", "top_k", "min_p", "seed", "priority",
     "request_id", "cache_salt", "chat_template_kwargs", "repetition_penalty", "ignore_eos",
 )  # fmt: skip
+COUNT_SAME = ("model", "chat_template_kwargs")
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 TEXT_PARTS = ("text",)
 
@@ -53,7 +54,7 @@ class MetadataIn(Schema):
 
 
 class CountBody(Schema):
-    """What both routes read; the fields in `SAME` are checked by the chat."""
+    """What both routes read; the fields in `shared` are checked by the chat."""
 
     messages: Annotated[list[MessageIn], Field(min_length=1)]
     system: str | list[dict[str, Any]] | None = None
@@ -77,7 +78,7 @@ def read(
 ) -> tuple[dict[str, Any], list[str]]:
     """The chat, and names of fields without effect. Raises `InvalidRequest`."""
     body = foreign.validated(kind, raw, NESTED)
-    chat = {name: raw[name] for name in SAME if raw.get(name) is not None}
+    chat = {name: raw[name] for name in shared(kind) if raw.get(name) is not None}
     chat["messages"] = _messages(body)
     if body.tools:
         chat["tools"] = [_tool(tool, i) for i, tool in enumerate(body.tools)]
@@ -92,8 +93,13 @@ def read(
     return chat, _ignored(raw, body)
 
 
+def shared(kind: type[CountBody]) -> tuple[str, ...]:
+    """Fields that the chat takes over as they are."""
+    return SAME if kind is MessagesBody else COUNT_SAME
+
+
 def _ignored(raw: dict[str, Any], body: CountBody) -> list[str]:
-    known = type(body).model_fields.keys() | set(SAME)
+    known = type(body).model_fields.keys() | set(shared(type(body)))
     names = [name for name in raw if name not in known and raw[name] is not None]
     names += ["metadata"] if isinstance(body, MessagesBody) and body.metadata else []
     budget = body.thinking is not None and body.thinking.budget_tokens is not None

@@ -44,7 +44,7 @@ GENERATION: dict[str, tuple[type[BaseModel], str]] = {
         "Answer a conversation in Anthropic's form.",
     ),
     "/v1/messages/count_tokens": (
-        with_chat_fields("CountRequest", CountBody, messages_body.SAME),
+        with_chat_fields("CountRequest", CountBody, messages_body.COUNT_SAME),
         "How many tokens the prompt of a message has.",
     ),
 }
@@ -71,11 +71,22 @@ ERROR = {
 ERRORS = {
     "400": "A field is wrong; `param` names it.",
     "401": "No valid API key.",
+    "403": "The key lacks the scope of this route.",
     "404": "No such route, model or object.",
+    "405": "The route has no such method; `Allow` names those it has.",
     "413": "The body is too large.",
     "429": "A limit of the key; `Retry-After` says when to come back.",
     "503": "The service cannot take the request now; `Retry-After` says when to come back.",
 }
+
+
+OTHER_SUCCESS = {  # where it is not 200
+    ("/api/keys", "post"): ("201",),
+    ("/api/keys/{public_id}/rotate", "post"): ("201",),
+    ("/api/adapters", "post"): ("201", "202"),
+}
+TEXT_ANSWERS = (("/v1/load_lora_adapter", "post"), ("/v1/unload_lora_adapter", "post"))
+PUBLIC = ("/version",)
 
 
 class ViewSchema(AutoSchema):
@@ -122,9 +133,12 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     rotate = paths["/api/keys/{public_id}/rotate"]["post"]
     _set_body(rotate, RotateIn, schemas)
     rotate["description"] = f"The old key ends after grace_hours (0 to {MAX_GRACE_HOURS})."
-    for operations in paths.values():
-        for operation in operations.values():
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            _set_success(operation, path, method)
             _set_errors(operation)
+            if path in PUBLIC:
+                operation["security"] = []
     result["paths"] = dict(sorted(paths.items()))
     return result
 
@@ -132,12 +146,30 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
 def _set_body(operation: dict[str, Any], model: type[BaseModel], schemas: dict[str, Any]) -> None:
     schema = model.model_json_schema(ref_template=REF, mode="validation")
     schemas.update(schema.pop("$defs", {}))
+    _allow_null(schema)
     schemas[model.__name__] = schema
     reference = {"$ref": REF.format(model=model.__name__)}
     operation["requestBody"] = {
         "required": True,
         "content": {"application/json": {"schema": reference}},
     }
+
+
+def _allow_null(schema: dict[str, Any]) -> None:
+    """Null is "not given" for every field that may be left out."""
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        if name not in required and {"type": "null"} not in field.get("anyOf", ()):
+            schema["properties"][name] = {"anyOf": [field, {"type": "null"}]}
+
+
+def _set_success(operation: dict[str, Any], path: str, method: str) -> None:
+    responses = operation["responses"]
+    if statuses := OTHER_SUCCESS.get((path, method)):
+        usual = responses.pop("200")
+        responses.update(dict.fromkeys(statuses, usual))
+    if (path, method) in TEXT_ANSWERS:
+        responses["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
 
 
 def _set_errors(operation: dict[str, Any]) -> None:

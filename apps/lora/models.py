@@ -72,6 +72,11 @@ class Adapter(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def possible(self) -> bool:
+        """Whether the engines of its base take adapters at all. Reads `base`."""
+        return self.base.engine_options.get("enable_lora") is not False
+
 
 class AdapterVersion(models.Model):
     """One pair of files. The digest names it in engines, caches and usage rows."""

@@ -121,7 +121,11 @@ class AdapterReconciler:
         """Move a version's state to what its engines tell. `shared`: another name wants the same
         content, so that it stays in the engines."""
         move = partial(services.version_move, version=version, was=(version.state,))
-        if version.state == VersionState.DRAINING:
+        if not version.adapter.possible and version.state != VersionState.DRAINING:
+            if version.state != VersionState.FAILED:
+                cause = services.WITHOUT.format(version.adapter.base.name)
+                move(to=VersionState.FAILED, cause=cause, fix=services.WITHOUT_FIX)
+        elif version.state == VersionState.DRAINING:
             if shared or not any(version.digest in engine.adapters for engine in engines):
                 move(to=VersionState.UNLOADED)
         elif version.state == VersionState.FAILED:

@@ -31,6 +31,8 @@ from engine.errors import InvalidRequest, ModelNotFound
 
 SYSTEM = Actor()
 MAX_OPEN_UPLOADS = 50
+WITHOUT = "The model {!r} is served without adapters."
+WITHOUT_FIX = "Switch enable_lora on in its engine options, or start it with --enable-lora."
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -95,6 +97,7 @@ def version_add(
         raise InvalidRequest(
             f"The adapter {name!r} belongs to the model {adapter.base.name!r}.", param="base"
         )
+    _check_possible(adapter)
     if source.kind == SourceKind.UPLOAD and _open_uploads() >= MAX_OPEN_UPLOADS:
         raise InvalidRequest("Too many uploads are open; finish or wait for those.", param="upload")
     adapter.desired = Desired.LOADED if load else adapter.desired
@@ -212,6 +215,7 @@ def version_refuse(*, version: AdapterVersion, problems: list[str], cause: str, 
 def adapter_load(*, name: str, actor: Actor = SYSTEM) -> Adapter:
     """Desired state → loaded. Raises `InvalidRequest` when no version of it is valid."""
     adapter = adapter_named(name, lock=True)
+    _check_possible(adapter)
     target = adapter.target or adapter.versions.exclude(digest="").first()
     checking = adapter.versions.filter(state__in=CHECKING, activates=True).exists()
     if target is None and not checking:
@@ -351,6 +355,11 @@ def _new_adapter(name: str, base: ServedModel) -> Adapter:
     names_free([], name=name, pk=None)
     adapter.save()
     return adapter
+
+
+def _check_possible(adapter: Adapter) -> None:
+    if not adapter.possible:
+        raise InvalidRequest(f"{WITHOUT.format(adapter.base.name)} {WITHOUT_FIX}", param="base")
 
 
 def _aim(adapter: Adapter, version: AdapterVersion) -> None:

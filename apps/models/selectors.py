@@ -26,7 +26,8 @@ def catalog_read() -> Catalog:
         for name in (row.name, *row.aliases):
             models.setdefault(name, _entry(row, name))
     for adapter in Adapter.objects.servable().select_related("base", "current"):
-        models.setdefault(adapter.name, _adapter_entry(adapter))
+        if adapter.possible:
+            models.setdefault(adapter.name, _adapter_entry(adapter))
     return Catalog(epoch=epoch, models=models)
 
 

@@ -3,15 +3,18 @@ traffic, processes killed. The installation is the one of the integration tests.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 
+from tests.integration.lora import files
 from tests.integration.lora.conftest import served
 from tests.integration.lora.test_routes import client, folder, load, text
-from tests.served import Served
+from tests.served import Served, wait_for
 
 __all__ = ["client", "folder", "served"]  # fixtures
 
@@ -63,3 +66,31 @@ def test_adapters_are_back_after_everything_was_killed(
         served.child(word).kill()
     assert text(client, "stays") == said
     assert load(client, "after", folder()).status_code == 200
+
+
+def test_adapters_survive_a_restart_of_everything(tmp_path: Path) -> None:
+    env = {"PAGODA_ENGINE_COMMAND": "engine.testing"}
+    ask = {"prompt": "Once", "max_tokens": 8, "temperature": 0}
+    mine = files.adapter(tmp_path / "mine", lora_alpha=3)
+    first = Served(tmp_path / "home", "--lora-modules", f"mine={mine}", env=env)
+    try:
+        first.wait_healthy(120)
+        wait_for(lambda: "mine" in _names(first), within_s=60, what="the adapter")
+        said = first.post("/v1/completions", {"model": "mine", **ask})["choices"][0]["text"]
+        first.post("/api/adapters/terse/unload", {})
+    finally:
+        first.destroy()  # kill -9 of the launcher takes everything along
+    shutil.rmtree(mine)  # the store has it
+    second = Served(tmp_path / "home", env=env)
+    try:
+        second.wait_healthy(120)
+        assert {"mine", "pirate"} <= _names(second)
+        assert "terse" not in _names(second)
+        again = second.post("/v1/completions", {"model": "mine", **ask})["choices"][0]["text"]
+        assert again == said
+    finally:
+        second.destroy()
+
+
+def _names(served: Served) -> set[str]:
+    return {card["id"] for card in served.get("/v1/models")["data"]}

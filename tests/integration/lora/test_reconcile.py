@@ -290,6 +290,22 @@ def test_adapter_of_a_sleeping_base_waits_without_haste(fleet: Fleet, base: Serv
     assert not fleet.agent.busy
 
 
+def test_model_without_adapters_fails_them_with_the_fix_until_it_takes_them(
+    fleet: Fleet, base: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "RETRY_AFTER", timedelta(0))
+    fleet.engine(base)
+    version = added("pirate", A)
+    ServedModel.objects.update(engine_options={"enable_lora": False})
+    fleet.turn()
+    fleet.turn()
+    assert state_of(version) == VersionState.FAILED
+    assert "enable_lora" in version.fix
+    ServedModel.objects.update(engine_options={})
+    fleet.turn()
+    assert state_of(version) == VersionState.LOADING
+
+
 def test_message_is_not_repeated_before_a_heartbeat_can_tell(
     fleet: Fleet, base: ServedModel
 ) -> None:

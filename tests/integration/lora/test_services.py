@@ -177,6 +177,19 @@ def test_delete_wants_an_unloaded_adapter_and_keeps_the_base_until_then(base: Se
     model_delete(name="demo")
 
 
+def test_model_without_adapters_takes_none_and_hides_those_it_had(base: ServedModel) -> None:
+    in_use("pirate")
+    base.engine_options = {"enable_lora": False}
+    base.save()
+    assert set(catalog_read().models) == {"demo"}
+    for add in (
+        lambda: version_add(name="new", source=source_from("terse")),
+        lambda: services.adapter_load(name="pirate"),
+    ):
+        with pytest.raises(InvalidRequest, match=r"served without adapters.*enable_lora"):
+            add()
+
+
 def test_every_change_is_in_the_audit_trail(base: ServedModel) -> None:
     in_use("pirate")
     services.adapter_pin(name="pirate", pinned=True)

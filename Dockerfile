@@ -22,8 +22,7 @@ RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
 FROM web-packages AS web-build
 COPY . /src
 RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation /src \
-    && pip uninstall --yes --quiet setuptools pip \
-    && python3 -m compileall -q /opt/pagoda
+    && pip uninstall --yes --quiet setuptools pip
 
 FROM web-packages AS engine-cpu-build
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
@@ -31,8 +30,7 @@ RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     cd /src/requirements && ./install cpu.lock engine.in
 COPY . /src
 RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation /src \
-    && pip uninstall --yes --quiet setuptools pip \
-    && python3 -m compileall -q /opt/pagoda
+    && pip uninstall --yes --quiet setuptools pip
 
 # --- what runs ---------------------------------------------------------------------------------
 FROM base AS runtime
@@ -78,7 +76,7 @@ RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     && ./install cuda.lock web.in engine.in
 COPY . /src
 RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation /src \
-    && pip uninstall --yes --quiet setuptools pip
+    && pip uninstall --yes --quiet pip
 WORKDIR /var/lib/pagoda
 USER pagoda
 VOLUME /var/lib/pagoda

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
-from benchmarks import engine_rows, start_rows, web_rows
+from benchmarks import admin_rows, engine_rows, start_rows, web_rows
 
 GROUPS = {"engine": engine_rows.rows, "web": web_rows.rows, "start": start_rows.rows}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="default: all")
+    parser.add_argument("groups", nargs="*", choices=[*GROUPS, "admin", []], help="default: all but admin")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="of usage, for admin")
     parser.add_argument("--repeat", type=int, default=3, help="runs behind each median")
     parser.add_argument(
         "--folder",
@@ -28,8 +30,9 @@ def main() -> int:
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     missed = 0
+    groups = {**GROUPS, "admin": partial(admin_rows.rows, size=args.rows)}
     for group in args.groups or GROUPS:
-        for row in GROUPS[group](folder, args.repeat):
+        for row in groups[group](folder, args.repeat):
             row.print()
             missed += not row.reached
     return 1 if missed else 0

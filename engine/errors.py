@@ -71,8 +71,9 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(PagodaError):
-    """The route exists, the HTTP method does not."""
+    """The route exists, the HTTP method does not; `allowed` are those that do."""
 
+    allowed: tuple[str, ...] = ()
     status, type = 405, "invalid_request_error"
 
 

@@ -70,7 +70,7 @@ class LLM:
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        sampling_params: Params = None,
+        sampling_params: Params | BeamSearchParams = None,
         *,
         use_tqdm: bool = True,
         lora_request: Loras = None,
@@ -78,6 +78,8 @@ class LLM:
     ) -> list[RequestOutput]:
         """Complete prompts (text, ids or dicts); results in order. Raises the first refusal."""
         inputs = [tokenise(prompt, self.core.tokenizer) for prompt in as_list(prompts)]
+        if isinstance(sampling_params, BeamSearchParams):
+            sampling_params = sampling_params.sampling()
         return self._run(inputs, sampling_params, priority, use_tqdm, lora_request)
 
     def chat(

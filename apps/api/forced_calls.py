@@ -16,7 +16,7 @@ from apps.api.parsers.registry import GPT_OSS
 from apps.api.schemas import ChatBody
 from apps.api.tools import Function
 from engine.errors import InvalidRequest
-from engine.structured.outputs import StructuredOutputs, Thought
+from engine.structured.outputs import HARD_CAPS, StructuredOutputs, Thought
 
 NATIVE = "hermes"
 JSON_CALLS = "json_calls"
@@ -131,5 +131,6 @@ def _tag(function: Function, opening: str, end: str) -> dict[str, Any]:
 def _checked(part: dict[str, Any], field: str) -> StructuredOutputs:
     tag = {"type": "structural_tag", "format": part}
     form = StructuredOutputs(structural_tag=tag, field=field)
+    form.check(HARD_CAPS)  # of all tools together
     form.check_form()
     return form

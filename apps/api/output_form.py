@@ -13,6 +13,14 @@ from engine.structured.outputs import KINDS, StructuredOutputs
 GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 
 
+_NAMES = tuple(f'"{name}"'.encode() for name in (*GUIDED, "response_format", "structured_outputs"))
+
+
+def asks_for_form(data: bytes) -> bool:
+    """Whether a body may hold a schema, an expression or a grammar, told without reading it."""
+    return any(name in data for name in _NAMES)
+
+
 class JsonSchemaFormat(Schema):
     """The schema of `response_format`. It always holds, whatever `strict` says."""
 

@@ -115,6 +115,11 @@ class GenerationBody(FormFields):
             )
         return params
 
+    @property
+    def form_chars(self) -> int:
+        """How much is yet to be checked of what the answer has to look like, roughly."""
+        return 0
+
 
 class CompletionBody(GenerationBody):
     """POST /v1/completions."""
@@ -184,6 +189,11 @@ class ChatBody(GenerationBody):
     def must_call(self) -> bool:
         """Whether the whole answer has to be calls."""
         return self.tool_choice == "required" or self.forced_name is not None
+
+    @property
+    def form_chars(self) -> int:
+        tools = self.callable_tools if self.must_call else []
+        return sum(len(str(tool.function.parameters)) for tool in tools)
 
     @property
     def callable_tools(self) -> list[ToolSpec]:

@@ -263,7 +263,7 @@ class _Ends:
         self._root = root
         self._on_path: set[int] = set()
         self._finite: set[int] = set()
-        self._left = 100_000  # visits: a graph of references may have very many paths
+        self._left = 20_000  # visits: a graph of references may have very many paths
 
     def reaches_end(self, schema: Any) -> bool:
         if not isinstance(schema, dict) or id(schema) in self._finite:

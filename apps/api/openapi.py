@@ -68,6 +68,18 @@ ERROR = {
         }
     },
 }
+MESSAGES_ERROR = {  # Anthropic's form
+    "type": "object",
+    "required": ["type", "error"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        },
+    },
+}
 ERRORS = {
     "400": "A field is wrong; `param` names it.",
     "401": "No valid API key.",
@@ -84,6 +96,8 @@ OTHER_SUCCESS = {  # where it is not 200
     ("/api/keys", "post"): ("201",),
     ("/api/keys/{public_id}/rotate", "post"): ("201",),
     ("/api/adapters", "post"): ("201", "202"),
+    ("/api/adapters/{name}", "delete"): ("200",),
+    ("/api/adapters/{name}/{action}", "post"): ("200", "202"),
 }
 TEXT_ANSWERS = (("/v1/load_lora_adapter", "post"), ("/v1/unload_lora_adapter", "post"))
 PUBLIC = ("/version",)
@@ -113,7 +127,7 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
 
     components = result.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    schemas["Error"] = ERROR
+    schemas["Error"], schemas["MessagesError"] = ERROR, MESSAGES_ERROR
     key = {"type": "http", "scheme": "bearer", "bearerFormat": "pgd_…"}
     components["securitySchemes"] = {"key": key}
     result["security"] = [{"key": []}]
@@ -136,7 +150,7 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     for path, operations in paths.items():
         for method, operation in operations.items():
             _set_success(operation, path, method)
-            _set_errors(operation)
+            _set_errors(operation, "MessagesError" if path.startswith("/v1/messages") else "Error")
             if path in PUBLIC:
                 operation["security"] = []
     result["paths"] = dict(sorted(paths.items()))
@@ -166,13 +180,13 @@ def _allow_null(schema: dict[str, Any]) -> None:
 def _set_success(operation: dict[str, Any], path: str, method: str) -> None:
     responses = operation["responses"]
     if statuses := OTHER_SUCCESS.get((path, method)):
-        usual = responses.pop("200")
+        usual = responses.pop(next(iter(responses)))
         responses.update(dict.fromkeys(statuses, usual))
     if (path, method) in TEXT_ANSWERS:
         responses["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
 
 
-def _set_errors(operation: dict[str, Any]) -> None:
-    content = {"application/json": {"schema": {"$ref": REF.format(model="Error")}}}
+def _set_errors(operation: dict[str, Any], model: str) -> None:
+    content = {"application/json": {"schema": {"$ref": REF.format(model=model)}}}
     for status, description in ERRORS.items():
         operation["responses"].setdefault(status, {"description": description, "content": content})

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +46,15 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send a signal to a child that may have ended already."""
     if process.poll() is None:
         process.send_signal(number)
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory a process of this machine holds; 0 for one that is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def how_it_ended(code: int) -> str:

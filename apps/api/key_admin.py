@@ -235,8 +235,9 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         forbids caches to keep it."""
         context = {**self.admin_site.each_context(request), "key": key, "text": text}
         context |= {"opts": self.model._meta, "title": "Save this key now"}
-        names = sorted(key.allowed_models) or sorted(served_names())
-        context |= {"base_url": settings.PAGODA.base_url, "model": names[0] if names else "MODEL"}
+        served = ServedModel.objects.wanted().values_list("name", flat=True)
+        model = next(iter([*key.allowed_models, *served]), "MODEL")
+        context |= {"base_url": settings.PAGODA.base_url, "model": model}
         return TemplateResponse(request, "admin/api/apikey/shown_once.html", context)
 
     @column("Key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from apps.models.selectors import model_state
 from apps.models.templatetags.pagoda import size
 from engine.errors import PagodaError
 from engine.messages import EngineBeat
+from inference_site.process import resident_bytes
 from inference_site.redis import redis_url
 
 TONES = {
@@ -50,7 +52,17 @@ VERBS = {
 @admin.register(ServedModel)
 class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     form = ServedModelForm
-    list_display = ("name", "task", "state", "engines", "context", "kv_room", "adapters", "do")
+    list_display = (
+        "name",
+        "task",
+        "state",
+        "engines",
+        "context",
+        "kv_room",
+        "memory",
+        "adapters",
+        "do",
+    )
     list_filter = ("desired",)
     search_fields = ("name", "source")
     actions = ("load", "unload", "restart", "forget")
@@ -169,7 +181,9 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
             "served": model,
             "words": state_words(model),
             "tone": TONES.get(model_state(model), ""),
-            "engines": [(engine, beats.get(engine.engine_id)) for engine in engines],
+            "engines": [
+                (engine, beats.get(engine.engine_id), engine_bytes(engine)) for engine in engines
+            ],
             "fit": None if model.ready else fit_of(model),
             "base_url": settings.PAGODA.base_url,
         }
@@ -189,6 +203,11 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     @column("KV tokens", ordering="kv_tokens")
     def kv_room(self, model: ServedModel) -> str:
         return f"{model.kv_tokens:,}" if model.kv_tokens else "not known yet"
+
+    @column("Memory")
+    def memory(self, model: ServedModel) -> str:
+        held = sum(engine_bytes(engine) for engine in model.instances.all())
+        return size(held) if held else ""
 
     @column("Adapters", ordering="num_adapters")
     def adapters(self, model: ServedModel) -> int:
@@ -236,6 +255,12 @@ def state_words(model: ServedModel) -> str:
     if model.resting and not model.instances.all():
         return "unloaded while idle"
     return str(model_state(model).label)
+
+
+def engine_bytes(engine: EngineInstance) -> int:
+    """Memory its process holds, if it runs on this host."""
+    here = engine.pid and engine.host.name == socket.gethostname()
+    return resident_bytes(engine.pid) if here else 0
 
 
 def fit_of(model: ServedModel) -> Fit:

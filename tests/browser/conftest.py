@@ -17,14 +17,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from tests.served import Served, serving
 
 HERE = Path(__file__).parent
 SCREENS = HERE.parents[1] / "docs" / "screens"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 40_000
 WIDE, PHONE = {"width": 1360, "height": 850}, {"width": 360, "height": 740}
+expect.set_options(timeout=PATIENCE_MS)
 SERIOUS = ("serious", "critical")
 AXE = """async () => {
   const found = await axe.run(document, {resultTypes: ['violations']});

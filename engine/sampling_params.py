@@ -54,6 +54,15 @@ class RepetitionDetection(msgspec.Struct, kw_only=True, omit_defaults=True):
         _whole(f"{name}.min_count", self.min_count, 2, MAX_PATTERN_COUNT)
 
 
+class ThinkingBudget(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """After so many tokens of reasoning, its end is the only token that may come."""
+
+    tokens: int
+    end_id: int
+    start_ids: list[int] = []
+    begun: bool = False  # the prompt ends inside the reasoning
+
+
 class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling fields of one request. Offline defaults; the HTTP routes fill their own."""
 
@@ -78,6 +87,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     logprobs: int | None = None  # how many beside the chosen token; 0 = the chosen token only
     prompt_logprobs: int | None = None
     repetition_detection: RepetitionDetection | None = None
+    thinking_budget: ThinkingBudget | None = None
     skip_reading_prefix_cache: bool = False
     use_beam_search: bool = False  # `n` beams, judged by their summed log-probabilities
     length_penalty: float = 1.0  # of beams: the sum is divided by length ** penalty
@@ -161,7 +171,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
         _real("length_penalty", self.length_penalty, -10.0, 10.0)
         bending = (
             "stop", "bad_words", "logit_bias", "min_tokens", "structured_outputs",
-            "repetition_detection",
+            "repetition_detection", "thinking_budget",
         )  # fmt: skip
         for name in bending:
             if getattr(self, name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -27,8 +27,9 @@ from apps.api.parsers import (
 from apps.api.prompt import Prompt
 from apps.api.rendering import THINKING_SWITCHES, template_kwargs
 from apps.api.schemas import ChatBody
+from engine.errors import InvalidRequest
 from engine.messages import ChoiceDelta, Counts, Finish
-from engine.sampling_params import SamplingParams
+from engine.sampling_params import SamplingParams, ThinkingBudget
 from engine.tokenizer import Tokenizer
 
 
@@ -68,6 +69,39 @@ def follow_form(
     params.structured_outputs = form
     unmet = form is None and any(tool.function.strict for tool in body.offered)
     return ("tools.function.strict",) if unmet else ()
+
+
+def limit_thinking(params: SamplingParams, body: ChatBody, text: ModelText, prompt: Prompt) -> None:
+    """`thinking_token_budget`. Raises `InvalidRequest` for a model whose reasoning does not end
+    with a token of its own."""
+    if body.thinking_token_budget is None:
+        return
+    thought = thought_of(text.parsers.reasoning, prompt=prompt.tail, thinking=_thinks(body, text))
+    ends = _own_tokens(text, thought.ends) if thought else []
+    if thought is not None and not ends:
+        raise InvalidRequest(
+            "'thinking_token_budget' needs a model whose reasoning ends with a token of its own; "
+            "use max_tokens.",
+            param="thinking_token_budget",
+        )
+    if thought is None and text.parsers.reasoning is None:
+        raise InvalidRequest(
+            "'thinking_token_budget' has no meaning for this model: it does not reason.",
+            param="thinking_token_budget",
+        )
+    if thought is not None:
+        params.thinking_budget = ThinkingBudget(
+            tokens=body.thinking_token_budget,
+            end_id=ends[0],
+            start_ids=_own_tokens(text, thought.starts),
+            begun=thought.begun,
+        )
+
+
+def _own_tokens(text: ModelText, markers: Iterable[str]) -> list[int]:
+    """Ids of the markers that are single tokens of this model."""
+    spelled = [text.tokenizer.encode(marker, add_special_tokens=False) for marker in markers]
+    return [ids[0] for ids in spelled if len(ids) == 1]
 
 
 def _thinks(body: ChatBody, text: ModelText) -> bool:

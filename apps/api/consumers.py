@@ -28,7 +28,7 @@ from apps.api.body import (
     header,
     read_body,
 )
-from apps.api.chat_answers import ChatAnswer, chat_pipelines, follow_form
+from apps.api.chat_answers import ChatAnswer, chat_pipelines, follow_form, limit_thinking
 from apps.api.errors import (
     headers_of,
     json_of,
@@ -299,6 +299,7 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
     ) -> Answer:  # fmt: skip
         pipelines = chat_pipelines(body, text, prompts[0])
         unmet = follow_form(params, body, text, prompts[0])
+        limit_thinking(params, body, text, prompts[0])
         keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
         wishes = Wishes.of(body, text.options)
         answer = self.answer_kind()(

@@ -33,11 +33,11 @@ _BOTH: dict[str, tuple[Asks, str]] = {
     "prompt_embeds": (_always, _NO_CODE),
     "best_of": (_always, "is not supported; use n and choose among the answers"),
     "logprob_token_ids": (_always, "is not supported; use logprobs"),
-    "thinking_token_budget": (_always, "is not supported; use max_tokens, or turn thinking off"),
     "detokenize": (_unless(True), "must be true: answers are text"),
 }
 COMPLETIONS: dict[str, tuple[Asks, str]] = {
     **_BOTH,
+    "thinking_token_budget": (_always, "is for chats; use /v1/chat/completions"),
     "suffix": (_unless(""), "needs a model that fills in the middle"),
 }
 CHAT: dict[str, tuple[Asks, str]] = {

@@ -172,6 +172,7 @@ class ChatBody(GenerationBody):
     tool_choice: ChoiceField | None = None  # default: auto when there are tools
     parallel_tool_calls: bool = True
     include_reasoning: bool = True
+    thinking_token_budget: Annotated[int, Field(ge=0, le=MAX_INT)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
 
     @property

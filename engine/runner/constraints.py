@@ -1,7 +1,7 @@
 """What a request forbids or prefers, applied to one row of logits before sampling.
 
 Only rows that use one of these fields have a `Constraints`; the others cost nothing.
-Order: allowed ids, bad words, min_tokens, logit_bias, penalties.
+Order: allowed ids, bad words, min_tokens, logit_bias, penalties, the end of reasoning.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.sampling_params import SamplingParams
+from engine.sampling_params import SamplingParams, ThinkingBudget
 from engine.scheduler.plan import RowStart
 
 Encode = Callable[[str], list[int]]
@@ -26,7 +26,37 @@ def needs_constraints(params: SamplingParams) -> bool:
         or params.allowed_token_ids is not None
         or params.bad_words
         or params.min_tokens
+        or params.thinking_budget is not None
     )
+
+
+class Thinking:
+    """How far one row's reasoning has come, as its budget counts it."""
+
+    def __init__(self, budget: ThinkingBudget, output: list[int]) -> None:
+        self._budget = budget
+        self._inside = budget.begun
+        self._used = 0
+        for token_id in output:
+            self.add(token_id)
+
+    @property
+    def spent(self) -> bool:
+        """The reasoning has to end now."""
+        return self._inside and self._used >= self._budget.tokens
+
+    def add(self, token_id: int) -> None:
+        if self._inside:
+            self._inside = token_id != self._budget.end_id
+            self._used += 1
+        elif token_id in self._budget.start_ids:
+            self._inside = True
+
+    def apply(self, logits_V: Logits) -> None:
+        if self.spent:
+            kept = logits_V[self._budget.end_id]
+            logits_V[:] = _OUT
+            logits_V[self._budget.end_id] = kept if np.isfinite(kept) else 0.0
 
 
 class Constraints:
@@ -46,6 +76,8 @@ class Constraints:
             for ids in spellings(word, encode)
             if max(ids) < vocab_size  # a tokenizer may know tokens that the model cannot say
         ]
+        budget = params.thinking_budget
+        self._thinking = None if budget is None else Thinking(budget, self._output)
         self._forbidden: NDArray[np.bool_] | None = None
         if params.allowed_token_ids is not None:
             self._forbidden = np.ones(vocab_size, np.bool_)
@@ -61,6 +93,8 @@ class Constraints:
 
     def add(self, token_id: int) -> None:
         self._output.append(token_id)
+        if self._thinking is not None:
+            self._thinking.add(token_id)
         if self._params.needs_penalties:
             self._seen[token_id] = True
             self._counts[token_id] += 1
@@ -78,6 +112,8 @@ class Constraints:
             logits_V[self._bias_ids] += self._bias
         if self._params.needs_penalties:
             self._penalise(logits_V)
+        if self._thinking is not None:
+            self._thinking.apply(logits_V)
 
     def _penalise(self, logits_V: Logits) -> None:
         """Repetition as in CTRL (1909.05858), over prompt and output; the other two as OpenAI."""

@@ -65,7 +65,7 @@ const calls = {
       additionalProperties: false,
     };
     const made = await client.chat.completions.create({
-      model, messages: talk, max_tokens: 60,
+      model, messages: talk, temperature: 0, max_tokens: 120,
       response_format: { type: "json_schema", json_schema: { name: "reply", schema } },
     });
     check(Number.isInteger(JSON.parse(made.choices[0].message.content).a));

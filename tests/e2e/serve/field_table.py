@@ -99,9 +99,9 @@ SHARED: dict[str, Row] = {
     "top_p": changes(0.01, **WARM),
     "top_k": changes(1, **WARM),
     "min_p": changes(1.0, **WARM),
-    "presence_penalty": changes(2.0, max_tokens=40, **WARM),
-    "frequency_penalty": changes(2.0, max_tokens=40, **WARM),
-    "repetition_penalty": changes(5.0, max_tokens=40),
+    "presence_penalty": changes(2.0, max_tokens=24, **WARM),
+    "frequency_penalty": changes(2.0, max_tokens=24, **WARM),
+    "repetition_penalty": changes(5.0, max_tokens=24),
     "seed": changes(2, **WARM),
     "stop": Changes(lambda f: f.words[2]),
     "include_stop_str_in_output": Changes(lambda f: True, lambda f: {"stop": f.words[2]}),
@@ -165,8 +165,9 @@ CHAT: dict[str, Row] = SHARED | {
     "tools": changes([TOOL]),
     "tool_choice": changes("none", tools=[TOOL]),
     "parallel_tool_calls": ShownBy(PARROT, "test_without_parallel_calls_the_first_one_is_shown"),
-    "include_reasoning": changes(False, messages=SUM, reasoning_effort="high", max_tokens=60),
+    "include_reasoning": changes(False, messages=SUM, reasoning_effort="high", max_tokens=40),
     "reasoning_effort": changes("high"),
+    "thinking_token_budget": changes(2, messages=SUM, reasoning_effort="high", max_tokens=40),
     "guided_whitespace_pattern": changes("", guided_json=ONES, reasoning_effort="none"),
     "return_tokens_as_token_ids": changes(True, logprobs=True),
     "cache_salt": Changes(salt, lambda f: {"messages": LONG_TALK}, primed=True),
@@ -184,11 +185,11 @@ RESPONSES: dict[str, Row] = {name: CHAT[name] for name in OF_CHAT} | {
     "ignore_eos": AsInChat(True),
     "skip_special_tokens": AsInChat(False),
     "include_reasoning": changes(
-        False, input=SUM[0]["content"], reasoning={"effort": "high"}, max_output_tokens=60
+        False, input=SUM[0]["content"], reasoning={"effort": "high"}, max_output_tokens=40
     ),
-    "presence_penalty": changes(2.0, max_output_tokens=40, **WARM),
-    "frequency_penalty": changes(2.0, max_output_tokens=40, **WARM),
-    "repetition_penalty": changes(5.0, max_output_tokens=40),
+    "presence_penalty": changes(2.0, max_output_tokens=24, **WARM),
+    "frequency_penalty": changes(2.0, max_output_tokens=24, **WARM),
+    "repetition_penalty": changes(5.0, max_output_tokens=24),
     "temperature": changes(1.7, seed=1, max_output_tokens=24),
     "input": changes("Hello!"),
     "instructions": changes("You are a pirate."),
@@ -215,7 +216,7 @@ MESSAGES: dict[str, Row] = {
     )
 } | {
     "ignore_eos": AsInChat(True),
-    "repetition_penalty": changes(5.0, max_tokens=40),
+    "repetition_penalty": changes(5.0, max_tokens=24),
     "messages": changes([{"role": "user", "content": "Hello!"}]),
     "system": changes("You are a pirate."),
     "max_tokens": changes(3),
@@ -247,15 +248,15 @@ DETOKENIZE: dict[str, Row] = {"model": changes("nobody"), "tokens": changes([30,
 
 ROUTES: dict[str, tuple[Fields, dict[str, Row]]] = {
     "/v1/completions": (
-        {"prompt": PROMPT, "max_tokens": 12, "temperature": 0, "ignore_eos": True}, COMPLETIONS,
+        {"prompt": PROMPT, "max_tokens": 8, "temperature": 0, "ignore_eos": True}, COMPLETIONS,
     ),
     "/v1/chat/completions": (
-        {"messages": TALK, "max_tokens": 12, "temperature": 0}, CHAT,
+        {"messages": TALK, "max_tokens": 8, "temperature": 0}, CHAT,
     ),
     "/v1/responses": (
-        {"input": ASKED, "max_output_tokens": 12, "temperature": 0}, RESPONSES,
+        {"input": ASKED, "max_output_tokens": 8, "temperature": 0}, RESPONSES,
     ),
-    "/v1/messages": ({"messages": TALK, "max_tokens": 12, "temperature": 0}, MESSAGES),
+    "/v1/messages": ({"messages": TALK, "max_tokens": 8, "temperature": 0}, MESSAGES),
     "/v1/messages/count_tokens": ({"messages": TALK}, COUNT),
     "/tokenize": ({"prompt": PROMPT}, TOKENIZE),
     "/detokenize": ({"tokens": [40, 41, 42]}, DETOKENIZE),

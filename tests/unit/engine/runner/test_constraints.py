@@ -9,7 +9,7 @@ import torch
 from engine.errors import InvalidRequest
 from engine.runner.constraints import Constraints, needs_constraints, spellings
 from engine.runner.sampler import Sampler
-from engine.sampling_params import SamplingParams
+from engine.sampling_params import SamplingParams, ThinkingBudget
 from tests.unit.engine.runner.plans import row_start
 
 VOCAB = 12
@@ -113,3 +113,20 @@ def test_settings_of_a_row_end_with_it(row: int) -> None:
     after = sampler.sample(torch.zeros(1, VOCAB), rows, places)
     assert after.token_ids.tolist() == [0]
     assert after.logprobs == {}
+
+
+@pytest.mark.parametrize(
+    ("output", "begun", "forced"),
+    [
+        ([3, 3], False, False),  # no reasoning began
+        ([9, 3], False, False),
+        ([9, 3, 3], False, True),
+        ([3, 3], True, True),
+        ([3, 8, 3, 3], True, False),  # it ended by itself
+        ([9, 3, 3, 8], False, False),
+    ],
+)
+def test_a_spent_budget_ends_the_reasoning(output: list[int], begun: bool, forced: bool) -> None:
+    budget = ThinkingBudget(tokens=2, end_id=8, start_ids=[9], begun=begun)
+    logits = applied(SamplingParams(thinking_budget=budget), [1, *output], 1)
+    assert forbidden(logits) == ([i for i in range(VOCAB) if i != 8] if forced else [])

@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-import numpy as np
-
 from engine.errors import InvalidRequest
 from engine.structured.bindings import core
 from engine.structured.compiler import Grammar
@@ -18,7 +16,6 @@ from engine.structured.outputs import Thought
 from engine.structured.words import Mask
 
 SLOW_S = 0.25  # CPU time of one token: what costs more harms all other rows
-_ALL = np.int32(-1)
 
 
 class Matcher:
@@ -49,7 +46,7 @@ class Matcher:
         """Write the mask of the next token into its row. Sets `error` when that takes too long."""
         mask, thought = masks_RW[row], self._thought
         if thought is not None and thought.inside:
-            mask[:] = _ALL
+            mask[:] = ~self._eos  # an answer that ended here would not have its form
             return
         began = time.thread_time()
         if self._matcher.is_terminated():  # the end was said: this token will be dropped

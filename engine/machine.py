@@ -15,6 +15,9 @@ class MachineSettings:
     cache_dir: str = setting(
         "~/.cache/pagoda", "where compiled CPU kernels are kept between starts"
     )
+    allow_long_max_model_len: bool = setting(
+        False, "max_model_len may be longer than the model was made for"
+    )
     use_modelscope: bool = setting(False, "hub ids name models and adapters on ModelScope")
     log_level: str = setting(
         "INFO",

@@ -62,6 +62,9 @@ class ServerSettings:
     key_pepper_file: Path | None = setting(None, "file with it; default: secrets/pepper in home")
     api_key: str = setting("", "the bootstrap API key to use instead of a random one")
     log_level: str = setting("INFO", "least level that is logged", choices=LOG_LEVELS)
+    log_config: Path | None = setting(
+        None, "JSON file for logging.config.dictConfig of the web, agent and settler processes"
+    )
     log_json: bool | None = setting(None, "log as JSON; default: unless stderr is a terminal")
     server: str = setting(
         "uvicorn", "HTTP server of the web processes", choices=("uvicorn", "daphne")

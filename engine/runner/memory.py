@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.config import EngineConfig
 from engine.errors import EngineStartError
+from engine.machine import machine_settings
 from engine.models.spec import ModelSpec
 
 CPU_BLOCK, CPU_BATCHED_TOKENS = 32, 512
@@ -37,10 +38,10 @@ def plan_memory(
     """Size the KV cache. Raises `EngineStartError` with the numbers when something cannot fit."""
     block_size = config.block_size or CPU_BLOCK
     max_len = config.max_model_len or spec.max_len
-    if max_len > spec.max_len:
+    if max_len > spec.max_len and not machine_settings().allow_long_max_model_len:
         raise EngineStartError(
             f"max_model_len {max_len} is over the model's {spec.max_len} positions.",
-            f"Use at most {spec.max_len}.",
+            f"Use at most {spec.max_len}, or set PAGODA_ALLOW_LONG_MAX_MODEL_LEN=true.",
         )
     block_bytes = spec.kv_bytes_per_token(kv_itemsize) * block_size
     workspace = workspace_bytes(config, spec, max_len)

@@ -162,7 +162,13 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
         choices = facts["choices"]
         if choices:
             choices = (*choices, *SAME_VALUES.get(option.name, ()))
-        _add(group, option.name, facts["help"], switch=str(option.type).startswith("bool"), choices=choices)
+        _add(
+            group,
+            option.name,
+            facts["help"],
+            switch=str(option.type).startswith("bool"),
+            choices=choices,
+        )
 
 
 def _add_foreign(group: argparse._ArgumentGroup) -> None:

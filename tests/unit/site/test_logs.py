@@ -9,6 +9,7 @@ import logging
 import pytest
 
 from engine.logs import EventFormatter, event_log
+from engine.settings import SettingError
 from inference_site.config import server_settings
 from inference_site.logs import logging_config
 
@@ -57,3 +58,14 @@ def test_text_without_a_terminal_is_json_unless_asked_otherwise(capfd):
         for environ in ({}, {"PAGODA_LOG_JSON": "false"}, {"PAGODA_LOG_JSON": "true"})
     ]
     assert chosen == [True, False, True]
+
+
+def test_a_file_of_the_operator_replaces_our_logging(tmp_path):
+    file = tmp_path / "logging.json"
+    file.write_text('{"version": 1, "root": {"level": "ERROR"}}')
+    settings = server_settings({"PAGODA_LOG_CONFIG": str(file)})
+    assert logging_config(settings) == {"version": 1, "root": {"level": "ERROR"}}
+    for text in ("{", "[]"):
+        file.write_text(text)
+        with pytest.raises(SettingError, match="PAGODA_LOG_CONFIG"):
+            logging_config(settings)

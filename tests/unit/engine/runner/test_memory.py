@@ -79,3 +79,11 @@ def test_what_cannot_fit_is_refused_with_numbers(options: dict[str, Any], word: 
 
 def test_this_machine_has_free_memory() -> None:
     assert free_memory() > 0
+
+
+def test_a_length_beyond_the_model_needs_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = 2 * SPEC.max_len
+    with pytest.raises(EngineStartError, match="PAGODA_ALLOW_LONG_MAX_MODEL_LEN"):
+        plan(max_model_len=longer)
+    monkeypatch.setenv("PAGODA_ALLOW_LONG_MAX_MODEL_LEN", "true")
+    assert plan(max_model_len=longer).max_model_len == longer

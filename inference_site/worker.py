@@ -15,7 +15,7 @@ THREADS = 2
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inference_site.settings")
-    from celery.beat import EmbeddedService
+    from celery.beat import EmbeddedService, Scheduler
     from celery.platforms import SecurityWarning
 
     # It warns of root because pickled jobs would be code; ours are JSON.
@@ -30,7 +30,8 @@ def main() -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    clock = EmbeddedService(app, thread=True)
+    # The setting beat_scheduler does not reach an embedded clock, whose own keeps a pickle on disk.
+    clock = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)
     clock.start()
     worker.start()
     clock.stop()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [web] [start]`: one JSON line a row, each beside its control.
+"""`python -m benchmarks [GROUP…]`: one JSON line a row, each beside its control.
 
 Exit code 1 when a goal is missed. Environments of peers and models lie under --folder.
 """
@@ -10,14 +10,31 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from benchmarks import admin_rows, engine_rows, start_rows, web_rows
+from benchmarks import (
+    admin_rows,
+    embed_rows,
+    engine_rows,
+    lora_rows,
+    start_rows,
+    structured_rows,
+    web_rows,
+)
 
-GROUPS = {"engine": engine_rows.rows, "web": web_rows.rows, "start": start_rows.rows}
+GROUPS = {
+    "embed": embed_rows.rows,
+    "engine": engine_rows.rows,
+    "lora": lora_rows.rows,
+    "web": web_rows.rows,
+    "start": start_rows.rows,
+    "structured": structured_rows.rows,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[*GROUPS, "admin", []], help="default: all but admin")
+    parser.add_argument(
+        "groups", nargs="*", choices=[*GROUPS, "admin", []], help="default: all but admin"
+    )
     parser.add_argument("--rows", type=int, default=10_000_000, help="of usage, for admin")
     parser.add_argument("--repeat", type=int, default=3, help="runs behind each median")
     parser.add_argument(

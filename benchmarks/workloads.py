@@ -27,3 +27,16 @@ def square(vocab: int, batch: int, tokens_in: int = 128, tokens_out: int = 64) -
 
 def named(name: str, vocab: int) -> Work:
     return ragged(vocab) if name == "ragged" else square(vocab, int(name.removeprefix("batch")))
+
+
+WORDS = (
+    *("the", "of", "a", "river", "stone", "light", "under", "city", "morning"),
+    *("north", "engine", "paper", "green", "quiet", "bridge"),
+)
+
+
+def ragged_texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of 2 to 200 words, as many twice as long as half as long: queries and passages."""
+    rng = random.Random(seed)
+    sizes = [round(2 * 100 ** rng.random()) for _ in range(count)]
+    return [" ".join(rng.choices(WORDS, k=size)) for size in sizes]

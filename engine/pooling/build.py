@@ -28,7 +28,7 @@ from engine.tokenizer import Tokenizer
 
 OnProgress = Callable[[str, int, int], None]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-BATCHED_TOKENS = 1024  # default budget of a step
+BATCHED_TOKENS = 512  # default budget of a step: its activations stay in the caches of a CPU
 DECODER_LEN = 8192  # default context of a decoder: all of a prompt is in one step
 _UNUSED = ("position_ids", "cls.", "lm_head.", "decoder.", "rotary_emb", "head.", "pooler.")
 

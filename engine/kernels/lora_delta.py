@@ -1,13 +1,13 @@
-"""y[t] += B[slot[t]] · (A[slot[t]] · x[t]) on a CPU, for one of the engine's merged linears.
+"""y[t] += scale · B[slot[t]] · (A[slot[t]] · x[t]) on a CPU, for one merged linear.
 
 x [T, K] float32, y [T, N] float32 in place. A linear merged of n slices (q, k, v or gate, up) has
-per slot A [n·R, K], one block of R rows a slice, and B [N, R], where a slice's outputs read their
-own block; the scale is folded into B. R is the adapter's largest rank in this linear, lower ones
-padded with zeros. Tokens come in tiles of at most 4 of one slot, so weights are read once a tile;
-tokens without an adapter are in no tile and cost nothing. Sums are float32, and each output is one
-chain over k and one over r, so it does not depend on the batch.
-Without a C compiler the references of lora_shrink and lora_expand compute the same.
-Tolerance against float64: 2e-5 at unit variance. Bench: python -m benchmarks.kernels lora
+per slot A [n·R, K], one block of R rows a slice, B [N, R], where a slice's outputs read their own
+block, and a scale a slice. R is the adapter's largest rank in this linear, lower ones padded with
+zeros. A and B are kept in bfloat16 where that loses nothing, for half the memory traffic. Tokens
+come in tiles of at most 4 of one slot, so weights are read once a tile; tokens without an adapter
+are in no tile and cost nothing. Sums are float32 and do not depend on the batch.
+Without a C compiler the same is computed with plain matrices.
+Tolerance against float64: 2e-5 at unit variance. Bench: python -m benchmarks lora
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.kernels.cpu import library
 from engine.kernels.lora_plan import LoraTiles
 
-LANES, TILE_TOKENS = 16, 4
+A_PANEL, B_PANEL, TILE_TOKENS = 16, 64, 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,28 +30,37 @@ class LoraWeight:
     """A and B of one adapter for one merged linear, as this machine computes them."""
 
     rank: int
-    present: int  # a bit for each slice the adapter changes
+    scales: tuple[float, ...]  # of each slice; 0: the adapter leaves it alone
     a: Tensor  # [n·R, K], or panels [ceil(n·R / 16), K, 16]
-    b: Tensor  # [N, R], or per slice panels [ceil(N_s / 16), R, 16], joined
+    b: Tensor  # [N, R], or per slice panels [ceil(N_s / 64), R, 64], joined
 
     @property
     def nbytes(self) -> int:
-        return (self.a.numel() + self.b.numel()) * 4
+        return self.a.nbytes + self.b.nbytes
 
 
-def pack_lora(a_RK: Tensor, b_NR: Tensor, widths: tuple[int, ...], present: int) -> LoraWeight:
+def pack_lora(
+    a_RK: Tensor, b_NR: Tensor, widths: tuple[int, ...], scales: tuple[float, ...]
+) -> LoraWeight:
     """Arrange float32 A [n·R, K] and B [N, R] for the kernel this machine has. Copies."""
     rank = b_NR.shape[1]
     if library() is None:
-        return LoraWeight(rank=rank, present=present, a=a_RK.contiguous(), b=b_NR.contiguous())
-    parts = [_panels(part).flatten() for part in b_NR.split(list(widths))]
-    return LoraWeight(rank=rank, present=present, a=_panels(a_RK), b=torch.cat(parts))
+        return LoraWeight(rank=rank, scales=scales, a=a_RK.clone(), b=b_NR.clone())
+    if all(torch.equal(part.bfloat16().float(), part) for part in (a_RK, b_NR)):
+        a_RK, b_NR = a_RK.bfloat16(), b_NR.bfloat16()
+    parts = [_panels(part, B_PANEL).flatten() for part in b_NR.split(list(widths))]
+    return LoraWeight(rank=rank, scales=scales, a=_panels(a_RK, A_PANEL), b=torch.cat(parts))
 
 
-def _panels(matrix_NK: Tensor) -> Tensor:
-    """[N, K] → [ceil(N / 16), K, 16]."""
-    padded = F.pad(matrix_NK, (0, 0, 0, -matrix_NK.shape[0] % LANES))
-    return padded.view(-1, LANES, matrix_NK.shape[1]).transpose(1, 2).contiguous()
+def _panels(matrix_NK: Tensor, width: int) -> Tensor:
+    """[N, K] → [ceil(N / width), K, width]."""
+    padded = F.pad(matrix_NK, (0, 0, 0, -matrix_NK.shape[0] % width))
+    return padded.view(-1, width, matrix_NK.shape[1]).transpose(1, 2).contiguous()
+
+
+_PLACE = np.dtype(  # `Slot` of cpu/lora.c
+    [("a", "i8"), ("b", "i8"), ("rank", "i8"), ("present", "i4"), ("bf16", "i4"), ("scale", "4f4")]
+)
 
 
 class LoraTable:
@@ -59,17 +68,23 @@ class LoraTable:
 
     def __init__(self, num_slots: int, num_in: int, widths: tuple[int, ...]) -> None:
         self.num_in, self.widths = num_in, widths
-        self.ends = np.cumsum(widths, dtype=np.int64)
         self.weights: list[LoraWeight | None] = [None] * num_slots
-        self.places = np.zeros((num_slots, 4), np.int64)  # addresses of A and B, rank, present
+        self._places = np.zeros(num_slots, _PLACE)
+        self._ends = np.cumsum(widths, dtype=np.int64)
+        # asked for at each call: numpy takes a microsecond to tell an address
+        self.places_at, self.ends_at = self._places.ctypes.data, self._ends.ctypes.data
 
     def put(self, slot: int, weight: LoraWeight | None) -> None:
         """None: the slot leaves this linear alone."""
         self.weights[slot] = weight
-        self.places[slot] = 0
-        if weight is not None:
-            addresses = (weight.a.data_ptr(), weight.b.data_ptr())
-            self.places[slot] = (*addresses, weight.rank, weight.present)
+        self._places[slot] = 0
+        if weight is None:
+            return
+        place = self._places[slot]
+        place["a"], place["b"] = weight.a.data_ptr(), weight.b.data_ptr()
+        place["rank"], place["bf16"] = weight.rank, weight.a.dtype == torch.bfloat16
+        place["present"] = sum((scale != 0) << s for s, scale in enumerate(weight.scales))
+        place["scale"][: len(weight.scales)] = weight.scales
 
 
 def lora_delta_ref(y_TN: Tensor, x_TK: Tensor, table: LoraTable, tiles: LoraTiles) -> None:
@@ -80,10 +95,11 @@ def lora_delta_ref(y_TN: Tensor, x_TK: Tensor, table: LoraTable, tiles: LoraTile
         tokens = torch.from_numpy(tiles.tokens[first : first + count].astype(np.int64))
         shrunk = F.linear(x_TK[tokens], weight.a)
         start = 0
-        for s, end in enumerate(table.ends.tolist()):
+        for s, width in enumerate(table.widths):
             part = shrunk[:, s * weight.rank : (s + 1) * weight.rank]
-            y_TN[tokens, start:end] += F.linear(part, weight.b[start:end])
-            start = end
+            rows = slice(start, start + width)
+            y_TN[tokens, rows] += F.linear(part, weight.b[rows]) * weight.scales[s]
+            start += width
 
 
 def lora_delta(y_TN: Tensor, x_TK: Tensor, table: LoraTable, tiles: LoraTiles) -> None:

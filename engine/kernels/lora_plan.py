@@ -23,6 +23,11 @@ class LoraTiles:
 
     tokens: NDArray[np.int32]  # sorted by slot
     tiles: NDArray[np.int32]  # [n, 3]: slot, first of `tokens`, count
+    tokens_at: int = 0  # addresses of the two, for a compiled kernel
+    tiles_at: int = 0
+
+    def __post_init__(self) -> None:
+        self.tokens_at, self.tiles_at = self.tokens.ctypes.data, self.tiles.ctypes.data
 
 
 def make_tiles(slot_T: NDArray[np.int32], tile: int) -> LoraTiles:

@@ -68,7 +68,7 @@ class AdapterReader:
     def _group(
         self, file: _File, config: AdapterConfig, layer: int, parts: tuple[str, ...]
     ) -> LoraWeight | None:
-        """A and B of linears that share an input, the scale folded into B."""
+        """A and B of linears that share an input, and the scale of each."""
         modules = [f"model.layers.{layer}.{part}" for part in parts]
         wanted = [config.wants(module) for module in modules]
         if not any(wanted):
@@ -82,10 +82,12 @@ class AdapterReader:
             if wanted[s]:
                 own, start = config.rank_of(module), sum(widths[:s])
                 a_RK[s * rank : s * rank + own] = self._read(file, weight_name(module, "A"))
-                b = self._read(file, weight_name(module, "B"))
-                b_NR[start : start + widths[s], :own] = b * config.scale_of(module)
-        present = sum(want << s for s, want in enumerate(wanted))
-        return pack_lora(a_RK, b_NR, widths, present)
+                b_NR[start : start + widths[s], :own] = self._read(file, weight_name(module, "B"))
+        scales = tuple(
+            config.scale_of(module) if want else 0.0
+            for module, want in zip(modules, wanted, strict=True)
+        )
+        return pack_lora(a_RK, b_NR, widths, scales)
 
     def _read(self, file: _File, name: str) -> Tensor:
         """One matrix in float32."""

@@ -234,13 +234,13 @@ class CpuLibrary:
         (self._long if long else self._short).pagoda_lora(
             x_TK.data_ptr(),
             y_TN.data_ptr(),
-            tiles.tokens.ctypes.data,
-            tiles.tiles.ctypes.data,
-            table.places.ctypes.data,
-            table.ends.ctypes.data,
+            tiles.tokens_at,
+            tiles.tiles_at,
+            table.places_at,
+            table.ends_at,
             len(tiles.tiles),
             table.num_in,
-            len(table.ends),
+            len(table.widths),
             num_out,
             x_TK.stride(0),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from apps.lora import checking
 from apps.lora.checking import version_check
 from apps.lora.models import Adapter, AdapterVersion
 from apps.lora.services import Facts, source_from, version_accept, version_add, version_claim
@@ -33,6 +35,18 @@ def base(db: None, home: Path) -> ServedModel:
         max_model_len=1024,
         kv_tokens=9999,
     )
+
+
+@pytest.fixture
+def quick_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is good: for tests of what happens around the check."""
+
+    def report(folder: Path, *_: object) -> dict[str, Any]:
+        data = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+        facts = {"digest": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        return {"ok": True, "rank": 4, "alpha": 8.0, "modules": ["q_proj"], **facts}
+
+    monkeypatch.setattr(checking, "_report", report)
 
 
 def added(name: str, digest: str = "a" * 64, **more: Any) -> AdapterVersion:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.api.services import owner_get_or_create
 from apps.lora import checking, store
-from apps.lora.config import CONFIG_FILE, FILES, WEIGHTS_FILE, lora_settings
+from apps.lora.config import CONFIG_FILE, FILES, lora_settings
 from apps.lora.models import AdapterVersion, SourceKind, VersionState
 from apps.lora.services import SYSTEM, Source, source_from, upload_open, version_add
 from apps.lora.tasks import sweep
@@ -48,6 +48,7 @@ def test_bad_adapter_is_refused_with_its_problem(
     assert [path for path in (home / "lora").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_file_that_arrives_during_the_check_changes_nothing(base: ServedModel, home: Path) -> None:
     version, _ = upload_open(name="mine", base=None, load=True, owner=None, actor=SYSTEM)
     folder = store.incoming_folder(version.pk)
@@ -109,6 +110,7 @@ def test_child_of_the_check_is_limited(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == [2**31, 7, 0, 0, "x"]
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_same_content_is_one_version(base: ServedModel, tmp_path: Path) -> None:
     first = checked(DEMO_ADAPTERS / "terse")
     again = checked(DEMO_ADAPTERS / "terse")
@@ -116,6 +118,7 @@ def test_same_content_is_one_version(base: ServedModel, tmp_path: Path) -> None:
     assert AdapterVersion.objects.count() == 1
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_version_left_by_a_dead_worker_is_checked_again(base: ServedModel) -> None:
     version = version_add(name="mine", source=source_from("terse"))
     AdapterVersion.objects.filter(pk=version.pk).update(state=VersionState.VALIDATING)
@@ -148,9 +151,10 @@ def test_sweep_ends_forgotten_uploads_and_removes_their_files(
     assert "within an hour" in version.cause
 
 
+@pytest.mark.usefixtures("quick_check")
 def test_quota_of_an_owner_is_kept(base: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = owner_get_or_create(name="small")
-    size = (DEMO_ADAPTERS / "pirate" / WEIGHTS_FILE).stat().st_size
+    size = sum(path.stat().st_size for path in (DEMO_ADAPTERS / "pirate").iterdir())
     tight = type(lora_settings())(adapter_quota_bytes=size + 1000)
     monkeypatch.setattr(checking, "lora_settings", lambda: tight)
 

@@ -14,7 +14,6 @@ from django.core.management import CommandError, call_command
 from apps.lora.models import Adapter, VersionState
 from apps.lora.services import adapter_delete, adapter_unload
 from apps.models.models import Desired
-from inference_site.launcher import random_model
 from inference_site.paths import DEMO_ADAPTERS, DEMO_MODEL
 from tests.integration.lora import files
 
@@ -31,6 +30,12 @@ def prepare(db: None, settings: Any, tmp_path: Path) -> Any:
         call_command("prepare", *words, stdout=StringIO())
 
     return run
+
+
+def other(tmp_path: Path) -> None:
+    """A folder that `serve` takes for a model; no engine looks at it here."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
 
 
 def names() -> list[str]:
@@ -50,13 +55,13 @@ def test_demo_brings_its_adapters_once(prepare: Any) -> None:
 
 
 def test_other_models_get_none(prepare: Any, tmp_path: Path) -> None:
-    random_model.write(tmp_path / "other")
+    other(tmp_path)
     prepare(tmp_path / "other")
     assert names() == []
 
 
 def test_modules_of_the_command_line_may_lie_anywhere(prepare: Any, tmp_path: Path) -> None:
-    random_model.write(tmp_path / "other")
+    other(tmp_path)
     mine = files.adapter(tmp_path / "far" / "mine")
     prepare(tmp_path / "other", {"name": "mine", "path": str(mine)})
     version = Adapter.objects.get(name="mine").versions.get()

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -274,32 +273,3 @@ def key_for(served: Served, models: list[str], scopes: list[str] | None = None) 
         "from apps.api.services import key_create, owner_get_or_create\n"
         f"print(key_create(owner=owner_get_or_create(name='k'), name='k', {rights})[1])",
     )
-
-
-def test_command_line_adds_lists_and_refuses(
-    client: httpx.Client, served: Served, tmp_path: Path
-) -> None:
-    made = files.adapter(tmp_path / "cli", lora_alpha=5)
-    assert pagoda(served, "adapters", "add", "cli", str(made)) == (0, "added")
-    assert text(client, "cli") != text(client, "pagoda-demo")
-    status, listed = pagoda(served, "adapters", "list")
-    assert status == 0
-    assert "cli  ready  on pagoda-demo" in listed
-    status, words = pagoda(served, "adapters", "remove", "cli")
-    assert status == 1
-    assert "Unload it first" in words
-
-
-def pagoda(served: Served, *words: str) -> tuple[int, str]:
-    """Exit status and what was said."""
-    import os
-    import subprocess
-    import sys
-
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PAGODA_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "inference_site", *words],
-        env=env | {"PAGODA_HOME": str(served.home)}, capture_output=True, text=True,
-        cwd=served.home.parent,
-    )  # fmt: skip
-    return done.returncode, (done.stdout + done.stderr).strip()

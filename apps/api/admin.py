@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from apps.api import services
 from apps.api.key_admin import ApiKeyAdmin
@@ -22,6 +24,7 @@ from apps.api.models import AuditEvent, Owner, PriceVersion
 from apps.models.admin_base import ReadOnlyAdmin, actor_of, column, for_each
 
 __all__ = ["ApiKeyAdmin", "LoginAdmin"]  # registered by being imported
+MICROS = 1_000_000
 
 
 @admin.register(Owner)
@@ -58,11 +61,54 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
         for_each(self, request, rows, lambda row: act(owner=row), "Readmitted")
 
 
+def _price(label: str) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=f"{label}, per million tokens",
+        min_value=0,
+        max_digits=15,
+        decimal_places=6,
+        initial=0,
+        widget=UnfoldAdminDecimalFieldWidget,
+    )
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Prices in whole units of money; the table keeps millionths."""
+
+    input_price = _price("Input")
+    cached_price = _price("Input from the cache")
+    output_price = _price("Output")
+
+    class Meta:
+        model = PriceVersion
+        fields = ("model", "starts_at")
+
+    def save(self, commit: bool = True) -> PriceVersion:
+        for kind in ("input", "cached", "output"):
+            micros = int(self.cleaned_data[f"{kind}_price"] * MICROS)
+            setattr(self.instance, f"{kind}_micros", micros)
+        saved: PriceVersion = super().save(commit)
+        return saved
+
+
 @admin.register(PriceVersion)
 class PriceVersionAdmin(ModelAdmin):  # type: ignore[misc]
     """Rows never change: a new price is a new row."""
 
-    list_display = ("__str__", "starts_at", "input_micros", "cached_micros", "output_micros")
+    form = PriceForm
+    list_display = ("__str__", "starts_at", "per_input", "per_cached", "per_output")
+
+    @column("Input / million")
+    def per_input(self, price: PriceVersion) -> str:
+        return _money(price.input_micros)
+
+    @column("Cached / million")
+    def per_cached(self, price: PriceVersion) -> str:
+        return _money(price.cached_micros)
+
+    @column("Output / million")
+    def per_output(self, price: PriceVersion) -> str:
+        return _money(price.output_micros)
 
     def save_model(
         self, request: HttpRequest, obj: PriceVersion, form: forms.ModelForm[Any], change: bool
@@ -77,6 +123,10 @@ class PriceVersionAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+def _money(micros: int) -> str:
+    return f"{Decimal(micros) / MICROS:,.6f}".rstrip("0").rstrip(".")
 
 
 @admin.register(AuditEvent)

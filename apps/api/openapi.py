@@ -12,6 +12,13 @@ from pydantic import BaseModel, create_model
 
 from apps.api import messages_body, responses_body
 from apps.api.messages_body import CountBody, MessagesBody
+from apps.api.pooling_bodies import (
+    ClassifyBody,
+    EmbeddingBody,
+    PoolBody,
+    RerankBody,
+    ScoreBody,
+)
 from apps.api.responses_body import ResponsesBody
 from apps.api.schema_types import Schema
 from apps.api.schemas import ChatBody, CompletionBody
@@ -47,6 +54,14 @@ GENERATION: dict[str, tuple[type[BaseModel], str]] = {
         with_chat_fields("CountRequest", CountBody, messages_body.COUNT_SAME),
         "How many tokens the prompt of a message has.",
     ),
+    "/v1/embeddings": (EmbeddingBody, "Texts as vectors."),
+    "/pooling": (PoolBody, "What a pooling model makes of texts, as it is."),
+    "/classify": (ClassifyBody, "A label for each text."),
+    "/score": (ScoreBody, "How well pairs of texts fit."),
+    "/v1/score": (ScoreBody, "How well pairs of texts fit."),
+    "/rerank": (RerankBody, "Documents by how well they fit a query."),
+    "/v1/rerank": (RerankBody, "Documents by how well they fit a query."),
+    "/v2/rerank": (RerankBody, "Documents by how well they fit a query."),
 }
 BODIES: dict[tuple[str, str], type[BaseModel]] = {
     ("/tokenize", "post"): TokenizeBody,
@@ -137,7 +152,8 @@ def add_schemas(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
             "operationId": "post_" + path.strip("/").replace("/", "_"),
             "summary": summary,
         }
-        operation |= {"tags": ["v1"], "responses": {"200": {"description": STREAMED}}}
+        answer = STREAMED if "stream" in model.model_fields else "A JSON object."
+        operation |= {"tags": ["v1"], "responses": {"200": {"description": answer}}}
         paths[path] = {"post": operation}
         _set_body(operation, model, schemas)
     for (path, method), model in (BODIES | ADAPTER_BODIES).items():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PlainValidator, ValidationError
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from apps.api.body import parse_object
 from apps.api.caps import ApiCaps
@@ -48,8 +49,17 @@ def _one_text(value: Any) -> str:
     return _texts(value)[0]
 
 
-Texts = Annotated[list[str], PlainValidator(_texts, json_schema_input_type=str | list[str])]
-OneText = Annotated[str, PlainValidator(_one_text, json_schema_input_type=str)]
+class TextItem(TypedDict):
+    """A document as some clients wrap it."""
+
+    text: str
+
+
+Texts = Annotated[
+    list[str],
+    PlainValidator(_texts, json_schema_input_type=str | TextItem | list[str | TextItem]),
+]
+OneText = Annotated[str, PlainValidator(_one_text, json_schema_input_type=str | TextItem)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 
 

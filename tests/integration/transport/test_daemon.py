@@ -19,7 +19,18 @@ import pytest
 from apps.usage.judge import Judge
 from engine import redis_keys
 from engine.errors import EngineLost
-from engine.messages import EngineBeat, EngineState, Finish, UsageEvent, unpack
+from engine.messages import (
+    AdapterSource,
+    AdapterState,
+    Control,
+    ControlKind,
+    EngineBeat,
+    EngineState,
+    Finish,
+    UsageEvent,
+    pack,
+    unpack,
+)
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon, until
 
@@ -67,6 +78,30 @@ def test_loading_shows_in_the_heartbeat_before_ready(r, start):
     until(in_state(r, EngineState.READY), what="ready")
     assert heartbeat(r).max_model_len > 0
     assert 0 < r.pttl(redis_keys.engine_beat("e")) <= 3000
+
+
+def test_adapters_come_and_go_by_control_message_and_show_in_the_heartbeat(r, start):
+    start()
+    until(in_state(r, EngineState.READY), what="ready")
+    sources = [
+        AdapterSource(digest="d1", name="pirate", path=str(ROOT / "demo" / "adapters" / "pirate")),
+        AdapterSource(digest="d2", name="absent", path="/nowhere"),
+    ]
+
+    def send(kind: ControlKind, source: AdapterSource) -> None:
+        r.xadd(redis_keys.control("e"), {"m": pack(Control(kind=kind, adapter=source))})
+
+    def states() -> dict[str, AdapterState]:
+        return {beat.digest: beat.state for beat in heartbeat(r).adapters}
+
+    for source in sources:
+        send(ControlKind.LOAD_ADAPTER, source)
+    told = {"d1": AdapterState.READY, "d2": AdapterState.FAILED}
+    until(lambda: states() == told, what="one adapter ready, one failed")
+    assert "adapter_config.json" in heartbeat(r).adapters[1].cause
+    for source in sources:
+        send(ControlKind.UNLOAD_ADAPTER, source)
+    until(lambda: states() == {}, what="no adapter")
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,16 @@ disconnect only after the handler has returned, so `__call__` is our own.)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from channels.consumer import AsyncConsumer
 
-from apps.api import parse, request_metrics
+from apps.api import request_metrics
 from apps.api.admission import Call, admission_for, fit, sampling_for
-from apps.api.answers import Answer, CompletionAnswer, Wishes
+from apps.api.answers import Answer
 from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.body import (
     Disconnected,
@@ -28,34 +28,26 @@ from apps.api.body import (
     header,
     read_body,
 )
-from apps.api.chat_answers import ChatAnswer, chat_pipelines, follow_form, limit_thinking
 from apps.api.errors import (
-    headers_of,
     json_of,
     public_error,
     wrong_method,
 )
 from apps.api.model_texts import ModelText
 from apps.api.output_form import asks_for_form
-from apps.api.parse import IGNORED_NAMES
 from apps.api.prompt import Prompt
+from apps.api.replies import JSON, SSE, own_id, printable, refuse, reply_headers
 from apps.api.runtime import WebRuntime
-from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
+from apps.api.schemas import GenerationBody
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import Headers, ResponseWriter, Send, abort_connection
 from apps.models.catalog import CatalogModel
 from engine.client import RequestStream, StaleSnapshot, new_rid
-from engine.errors import BodyTooLarge, Overloaded, PagodaError
+from engine.errors import Overloaded, PagodaError
 from engine.messages import Counts, EventKind
 from engine.sampling_params import SamplingParams
 
 B = TypeVar("B", bound=GenerationBody)
-JSON = (b"content-type", b"application/json")
-SSE: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 TOKEN_CHARS = 4  # of text, roughly
 SUBMITS = 3  # a stale snapshot is read again and the request submitted again
 
@@ -129,7 +121,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         # JSON is read some 16 times faster than text is tokenised; forms take longer to check
         work = len(data) if asks_for_form(data) else len(data) // 16
         body, ignored = await runtime.prompts.near(work, lambda: self.parse(data))
-        client_id = _printable(body.request_id) or _printable(_own_id(headers))
+        client_id = printable(body.request_id) or printable(own_id(headers))
         call = Call(
             rid=rid,
             route=self.route,
@@ -144,7 +136,7 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
             self.runtime.opened(writer, key)
             try:
                 await opened.stream.started()
-                headers = _headers(call, opened)
+                headers = reply_headers(call, opened.answer.unmet, opened.stream.limits_left)
                 if call.body.stream:
                     forced = self.runtime.settings.force_include_usage
                     await _stream(call.body, opened, headers, writer, forced)
@@ -262,57 +254,6 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class Completions(GenerationConsumer[CompletionBody]):
-    """POST /v1/completions."""
-
-    route = "/v1/completions"
-
-    def parse(self, data: bytes) -> tuple[CompletionBody, list[str]]:
-        return parse.parse_completion(data, self.runtime.caps)
-
-    async def tokenise(self, body: CompletionBody, model: CatalogModel) -> list[Prompt]:
-        return await self.runtime.prompts.completion(body, model)
-
-    def answer(
-        self, rid: str, body: CompletionBody, text: ModelText, params: SamplingParams,
-        prompts: list[Prompt],
-    ) -> Answer:  # fmt: skip
-        return CompletionAnswer(
-            rid, body, text.tokenizer, params, prompts, Wishes.of(body, text.options)
-        )
-
-
-class ChatCompletions(GenerationConsumer[ChatBody]):
-    """POST /v1/chat/completions."""
-
-    route = "/v1/chat/completions"
-
-    def parse(self, data: bytes) -> tuple[ChatBody, list[str]]:
-        return parse.parse_chat(data, self.runtime.caps)
-
-    async def tokenise(self, body: ChatBody, model: CatalogModel) -> list[Prompt]:
-        return await self.runtime.prompts.chat(body, model)
-
-    def answer(
-        self, rid: str, body: ChatBody, text: ModelText, params: SamplingParams,
-        prompts: list[Prompt],
-    ) -> Answer:  # fmt: skip
-        pipelines = chat_pipelines(body, text, prompts[0])
-        unmet = follow_form(params, body, text, prompts[0])
-        limit_thinking(params, body, text, prompts[0])
-        keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
-        wishes = Wishes.of(body, text.options)
-        answer = self.answer_kind()(
-            rid, body, text.tokenizer, params, prompts, pipelines, keep_ids, wishes
-        )
-        answer.unmet = unmet
-        return answer
-
-    def answer_kind(self) -> Callable[..., ChatAnswer]:
-        """What makes the answer; APIs that ask for a chat in other words have their own."""
-        return ChatAnswer
-
-
 async def _stream(
     body: GenerationBody, opened: Opened, headers: Headers, writer: ResponseWriter,
     tells_usage: bool,
@@ -340,45 +281,3 @@ async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None
     while (await receive())["type"] != "http.disconnect":
         pass
     writer.interrupt(None)
-
-
-async def refuse(
-    error: PagodaError, rid: str, writer: ResponseWriter, receive: Receive | None,
-    body: bytes | None = None,
-) -> None:  # fmt: skip
-    """The error as a response."""
-    body = json_of(error) if body is None else body
-    headers = [JSON, (b"x-request-id", rid.encode()), *headers_of(error)]
-    if isinstance(error, BodyTooLarge) and receive is not None:
-        await writer.refuse_upload(error.status, headers, body, receive)
-    else:
-        await writer.whole(error.status, headers, body)
-
-
-def _headers(call: Call, opened: Opened) -> Headers:
-    headers: Headers = [(b"x-request-id", call.rid.encode())]
-    if call.client_request_id:
-        headers.append((b"x-client-request-id", call.client_request_id.encode()))
-    if ignored := (*opened.answer.unmet, *call.ignored):
-        headers.append((b"x-pagoda-ignored", ", ".join(ignored[:IGNORED_NAMES]).encode()))
-    for limit in opened.stream.limits_left:
-        name = _RATE_NAMES.get(limit.rule.kind)
-        if name is not None:
-            headers += [
-                (b"x-ratelimit-limit-" + name, b"%d" % limit.rule.limit),
-                (b"x-ratelimit-remaining-" + name, b"%d" % max(0, limit.remaining)),
-                (b"x-ratelimit-reset-" + name, b"%.3fs" % limit.reset_s),
-            ]
-    return headers
-
-
-_RATE_NAMES = {"rpm": b"requests", "tpm": b"tokens"}
-
-
-def _own_id(headers: list[Header]) -> str:
-    return (header(headers, b"x-request-id") or b"").decode("latin-1")
-
-
-def _printable(text: str | None) -> str:
-    """The caller's own id if it may stand in a header, else empty."""
-    return text if text and len(text) <= 128 and text.isascii() and text.isprintable() else ""

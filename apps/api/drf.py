@@ -17,6 +17,7 @@ from apps.api.auth import HasScope, KeyAuthentication
 from apps.api.body import parse_object
 from apps.api.errors import drf_handler, from_pydantic
 from apps.api.openapi import ViewSchema
+from apps.api.parse import shown_names
 from apps.api.schema_types import Schema
 from apps.api.selectors import KeySnapshot
 from apps.api.services import Actor
@@ -60,6 +61,15 @@ class KeyView(APIView):
     def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response]:
         return drf_handler
 
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """Names of fields that nobody knows stand in the header, as on the generation routes."""
+        found: Response = super().finalize_response(request, response, *args, **kwargs)
+        if ignored := getattr(self.request, "ignored_names", None):
+            found["X-Pagoda-Ignored"] = ", ".join(ignored)
+        return found
+
     @property
     def key(self) -> KeySnapshot:
         key = self.request.auth
@@ -75,6 +85,8 @@ def parsed(kind: type[S], request: Request) -> S:
     """The body as a schema; null means absent. Raises `InvalidRequest`."""
     data = request.data if isinstance(request.data, dict) else {}
     given = {name: value for name, value in data.items() if value is not None}
+    names = shown_names(name for name in data if name not in kind.model_fields)
+    setattr(request, "ignored_names", names)  # noqa: B010 - DRF's Request takes any attribute
     try:
         return kind.model_validate(given)
     except ValidationError as error:

@@ -10,10 +10,11 @@ from apps.api import messages_body, parse
 from apps.api.admission import Call
 from apps.api.body import Header, header, parse_object
 from apps.api.chat_answers import ChatAnswer
-from apps.api.consumers import JSON, ChatCompletions
 from apps.api.foreign import renamed
+from apps.api.generation import ChatCompletions
 from apps.api.messages_answer import MessagesAnswer, error_body
 from apps.api.messages_body import PARAMS, CountBody, MessagesBody
+from apps.api.replies import JSON
 from apps.api.schemas import ChatBody
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import ResponseWriter

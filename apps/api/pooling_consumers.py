@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from apps.api import pooling_answers, pooling_prompts
 from apps.api.admission import Call, admission_for
-from apps.api.consumers import JSON, GenerationConsumer, Opened
+from apps.api.consumers import GenerationConsumer, Opened
 from apps.api.pooling_answers import PoolingAnswer, Shape
 from apps.api.pooling_bodies import (
     ClassifyBody,
@@ -22,6 +22,7 @@ from apps.api.pooling_bodies import (
 )
 from apps.api.pooling_prompts import Pair, PoolingPrompt
 from apps.api.prompt import Prompt
+from apps.api.replies import JSON
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import Headers, ResponseWriter
 from apps.models.catalog import CatalogModel

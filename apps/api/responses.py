@@ -14,9 +14,10 @@ from apps.api import parse, responses_body
 from apps.api.auth import FRESH_S, authenticate, require_scope
 from apps.api.body import Receive, header, parse_object
 from apps.api.chat_answers import ChatAnswer
-from apps.api.consumers import JSON, ChatCompletions, refuse
 from apps.api.errors import public_error, wrong_method
 from apps.api.foreign import renamed
+from apps.api.generation import ChatCompletions
+from apps.api.replies import JSON, refuse
 from apps.api.responses_answer import PREFIX, ResponsesAnswer
 from apps.api.responses_body import PARAMS, ResponsesBody
 from apps.api.runtime import WebRuntime

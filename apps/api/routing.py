@@ -16,10 +16,11 @@ from apps.api import stream_socket
 from apps.api.auth import FRESH_S, authenticate
 from apps.api.body import Disconnected, Header, Receive, check_headers, header, read_body
 from apps.api.config import api_caps, api_settings, client_settings
-from apps.api.consumers import ChatCompletions, Completions, refuse
 from apps.api.errors import public_error
+from apps.api.generation import ChatCompletions, Completions
 from apps.api.messages import CountTokens, Messages
 from apps.api.pooling_consumers import POOLING_CONSUMERS
+from apps.api.replies import refuse
 from apps.api.responses import ResponseById, Responses
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send

@@ -18,8 +18,8 @@ from typing import IO, Any
 import orjson
 
 from apps.api.body import BODY_S, Disconnected, Receive, check_headers, header
-from apps.api.consumers import JSON, refuse
 from apps.api.errors import invalid_key, public_error, wrong_method
+from apps.api.replies import JSON, refuse
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
 from apps.lora import services, store

@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from apps.api.answers import Answer, CompletionAnswer, Wishes
+from apps.api.answers import Answer, Wishes
 from apps.api.chat_answers import ChatAnswer
 from apps.api.choices import ChoiceText
+from apps.api.completion_answers import CompletionAnswer
 from apps.api.logprobs import CompletionLogprobs, Names, chat_logprobs
 from apps.api.pacing import Pacer
 from apps.api.prompt import Prompt

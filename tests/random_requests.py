@@ -125,6 +125,8 @@ def _join(into: dict[str, Any], choice: dict[str, Any]) -> None:
 
 def _plain(choice: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
     functions = [call["function"] for call in message.get("tool_calls") or []]
+    # a stream cannot take back a call that was cut off: its arguments do not parse (docs/api.md)
+    functions = [function for function in functions if _parses(function["arguments"])]
     scores = choice.get("logprobs") or {}
     tokens = scores.get("tokens") or [entry["token"] for entry in scores.get("content") or []]
     return {
@@ -137,6 +139,14 @@ def _plain(choice: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
         "token_ids": choice.get("token_ids") or [],
         "finish": (choice["finish_reason"], choice.get("stop_reason")),
     }
+
+
+def _parses(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _counted(usage: dict[str, Any]) -> tuple[int, int, int]:

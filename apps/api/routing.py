@@ -37,7 +37,6 @@ CONSUMERS = (
     Completions,
     ChatCompletions,
     Responses,
-    ResponseById,
     Messages,
     CountTokens,
     *POOLING_CONSUMERS,
@@ -107,7 +106,9 @@ class ApiApp:
             if self._runtime is None:
                 runtime = self._make_runtime()
                 await runtime.start()
-                self._routes = {c.route: c.as_asgi(runtime=runtime) for c in CONSUMERS}
+                self._routes = {
+                    c.route: c.as_asgi(runtime=runtime) for c in (*CONSUMERS, ResponseById)
+                }
                 self._runtime = runtime
         return self._runtime
 

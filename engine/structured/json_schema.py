@@ -222,10 +222,10 @@ class _Checker:
         if not done["properties"]:
             del done["properties"]
         if "patternProperties" in done:
-            for pattern in done["patternProperties"] or ():
-                _check_pattern(pattern, path)
             inner = (*path, "patternProperties")
             done["patternProperties"] = self._visit_each(done["patternProperties"], inner)
+            for pattern in done["patternProperties"]:
+                _check_pattern(pattern, path)
         if isinstance(names := done.get("propertyNames"), dict):
             done["propertyNames"] = self.visit({"type": "string"} | names, (*path, "propertyNames"))
         if done.get("minProperties", 0) > max(1, len(set(required))):
@@ -307,7 +307,7 @@ def _string(done: dict[str, Any], path: Path) -> None:
         if high is not None and high < low:
             raise Refusal(f"allows no text{_at(path)}: {low} to {high} characters")
         done.pop("format", None)
-    elif done.get("format") not in _FORMATS:
+    elif not isinstance(done.get("format"), str) or done["format"] not in _FORMATS:
         done.pop("format", None)  # an annotation, says the standard
 
 

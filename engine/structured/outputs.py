@@ -72,9 +72,9 @@ class StructuredOutputs(
             raise self.refused(f"{kind} must be text")
         if kind in ("json", "structural_tag"):
             self._check_json(kind, value, caps.schema_bytes)
-        if kind == "regex" and len(value) > caps.regex_chars:
+        if kind == "regex" and self._size(value) and len(value) > caps.regex_chars:
             raise self.refused(f"has {len(value)} characters; at most {caps.regex_chars} fit")
-        if kind == "grammar" and len(value.encode(errors="replace")) > caps.grammar_bytes:
+        if kind == "grammar" and self._size(value) > caps.grammar_bytes:
             raise self.refused(f"is larger than {caps.grammar_bytes} bytes")
         if kind == "choice":
             self._check_choice(caps.choices)
@@ -136,8 +136,15 @@ class StructuredOutputs(
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         except (TypeError, ValueError, RecursionError) as error:
             raise self.refused(f"{kind} is no JSON: {error}") from None
-        if len(text.encode(errors="replace")) > most:
+        if self._size(text) > most:
             raise self.refused(f"is larger than {most} bytes")
+
+    def _size(self, text: str) -> int:
+        """Bytes of the text."""
+        try:
+            return len(text.encode())
+        except UnicodeEncodeError:
+            raise self.refused("holds half of a surrogate pair") from None
 
     def _check_choice(self, most: int) -> None:
         options = self.choice
@@ -147,7 +154,7 @@ class StructuredOutputs(
             raise self.refused(f"has {len(options)} choices; at most {most} are allowed")
         if not all(isinstance(option, str) and option for option in options):
             raise self.refused("choice entries must be texts that are not empty")
-        if sum(len(option.encode(errors="replace")) for option in options) > HARD_CAPS.schema_bytes:
+        if sum(map(self._size, options)) > HARD_CAPS.schema_bytes:
             raise self.refused(f"has choices of more than {HARD_CAPS.schema_bytes} bytes in all")
 
     def _guard(self, check: Callable[[], object]) -> None:

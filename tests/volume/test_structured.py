@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from engine.structured.compiler import Grammar, GrammarCompiler
+from engine.structured.outputs import StructuredOutputs
+from engine.tokenizer import Tokenizer
 from tests.served import Served, serving
 from tests.structured_cases import BAD, GOOD, Good
 
 DEMO = "pagoda-demo"
+MIB = 1024 * 1024
 PROMPT = "Some data:"
 
 
@@ -70,3 +75,22 @@ def test_two_hundred_bad_forms_are_400_and_the_engine_never_restarts(
             assert ask(http, {"choice": ["alive"]}).json()["choices"][0]["text"] == "alive"
     assert len(BAD) >= 200
     assert engine_pids(served) == engines
+
+
+def test_ten_thousand_forms_keep_the_cache_within_its_bytes() -> None:
+    tokenizer = Tokenizer.load(Path(__file__).parents[2] / "demo" / DEMO)
+    compiler = GrammarCompiler(
+        tokenizer,
+        vocab_size=tokenizer.vocab_size,
+        eos_ids=tokenizer.eos_ids,
+        cache_bytes=MIB,
+    )
+    forms = (StructuredOutputs(regex=f"[a-f]{{1,3}}{i}") for i in range(10_000))
+    for form in forms:
+        compiler.begin(form.digest(), form)
+        while not (done := compiler.finished()):
+            compiler.wait(1.0)
+        assert isinstance(done[0].result, Grammar)
+        assert compiler.cached_bytes <= MIB
+    assert len(compiler.pids) == 1
+    compiler.close()

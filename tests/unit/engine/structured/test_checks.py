@@ -45,6 +45,9 @@ def test_sizes_over_their_cap_are_refused():
         {"regex": "a" * 11},
         {"grammar": 'root ::= "' + "ä" * 8 + '"'},
         {"choice": ["a", "b", "c"]},
+        {"choice": ["\ud800"]},
+        {"regex": "\ud800"},
+        {"json": {"title": "\ud800"}},
     ):
         with pytest.raises(InvalidRequest, match="structured_outputs"):
             StructuredOutputs(**fields).check(caps)

@@ -22,6 +22,8 @@ from apps.api.services import Actor
 from apps.lora import selectors, services
 from apps.lora.config import FILES, lora_settings
 from apps.lora.models import Adapter, AdapterVersion, VersionState
+from apps.lora.sources import source_from
+from apps.lora.tickets import upload_open
 from apps.lora.views import upload_words
 from apps.models.admin_base import actor_of, chip, column, for_each
 from apps.models.models import Desired, ServedModel
@@ -128,10 +130,10 @@ class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
         }
         try:
             if source := post.get("source", "").strip():
-                version = services.version_add(source=services.source_from(source), **given)
+                version = services.version_add(source=source_from(source), **given)
                 upload = None
             else:
-                version, ticket = services.upload_open(owner=None, **given)
+                version, ticket = upload_open(owner=None, **given)
                 upload = upload_words(version.pk, ticket)
         except PagodaError as error:
             return JsonResponse({"error": error.message}, status=400)

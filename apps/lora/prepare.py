@@ -10,7 +10,8 @@ import msgspec
 from apps.api.models import AuditEvent
 from apps.api.services import Actor
 from apps.lora.config import FILES
-from apps.lora.services import source_from, version_add
+from apps.lora.services import version_add
+from apps.lora.sources import source_from
 from engine.errors import InvalidRequest
 from inference_site.paths import DEMO_ADAPTERS, DEMO_MODEL
 

@@ -6,13 +6,8 @@ that no web process serves the old meaning once the call has answered.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import secrets
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -20,29 +15,18 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from apps.api.models import Owner
 from apps.api.services import Actor, audit_record
 from apps.lora import store
 from apps.lora.jobs import check_soon
 from apps.lora.models import CHECKING, IN_ENGINES, Adapter, AdapterVersion, SourceKind, VersionState
+from apps.lora.sources import Source
 from apps.models.models import Desired, ServedModel
 from apps.models.services import catalog_changed, names_free
 from engine.errors import InvalidRequest, ModelNotFound
 
 SYSTEM = Actor()
-MAX_OPEN_UPLOADS = 50
 WITHOUT = "The model {!r} is served without adapters."
 WITHOUT_FIX = "Switch enable_lora on in its engine options, or start it with --enable-lora."
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a version's files come from."""
-
-    kind: str
-    text: str = ""  # resolved folder or hub id; empty for an upload
-    owner: Owner | None = None  # whose quota an upload counts against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,24 +39,6 @@ class Facts:
     modules: list[str] = field(default_factory=list)
     size_bytes: int = 0
     hashes: dict[str, str] = field(default_factory=dict)
-
-
-def source_from(text: str, *, anywhere: bool = False, owner: Owner | None = None) -> Source:
-    """A folder (absolute, or a name below one of the adapter roots) or a hub id.
-
-    `anywhere` is for operators with a shell on this host. Raises `InvalidRequest`.
-    """
-    is_folder = text.startswith(("/", "~", ".")) or "/" not in text
-    if is_folder or (anywhere and Path(text).is_dir()):
-        return Source(
-            kind=SourceKind.FOLDER, text=store.folder_allowed(text, anywhere=anywhere), owner=owner
-        )
-    if not HUB_ID.fullmatch(text):
-        raise InvalidRequest(
-            f"{text[:200]!r} is neither a folder nor a hub id of the form owner/name.",
-            param="source",
-        )
-    return Source(kind=SourceKind.HUB, text=text, owner=owner)
 
 
 @transaction.atomic
@@ -98,8 +64,6 @@ def version_add(
             f"The adapter {name!r} belongs to the model {adapter.base.name!r}.", param="base"
         )
     _check_possible(adapter)
-    if source.kind == SourceKind.UPLOAD and _open_uploads() >= MAX_OPEN_UPLOADS:
-        raise InvalidRequest("Too many uploads are open; finish or wait for those.", param="upload")
     adapter.desired = Desired.LOADED if load else adapter.desired
     adapter.pinned = adapter.pinned or pinned
     adapter.save(update_fields=["desired", "pinned"])
@@ -117,50 +81,6 @@ def version_add(
     if source.kind != SourceKind.UPLOAD:
         transaction.on_commit(partial(check_soon, version.pk))
     return version
-
-
-def upload_open(
-    *,
-    name: str,
-    base: str | None,
-    load: bool,
-    owner: Owner | None,
-    actor: Actor,
-    pinned: bool = False,
-) -> tuple[AdapterVersion, str]:
-    """A version whose two files will be sent; the second value is the ticket to send them with."""
-    ticket = secrets.token_urlsafe(32)
-    with transaction.atomic():
-        version = version_add(
-            name=name, source=Source(kind=SourceKind.UPLOAD, owner=owner), base=base, load=load,
-            pinned=pinned, actor=actor,
-        )  # fmt: skip
-        version.ticket_digest = hashlib.sha256(ticket.encode()).hexdigest()
-        version.save(update_fields=["ticket_digest"])
-    return version, ticket
-
-
-def upload_find(version_id: int, ticket: str) -> AdapterVersion | None:
-    """The open upload this ticket belongs to. One query."""
-    version = AdapterVersion.objects.select_related("adapter").filter(pk=version_id).first()
-    given = hashlib.sha256(ticket.encode()).hexdigest()
-    if version is None or not hmac.compare_digest(given, version.ticket_digest or "-"):
-        return None
-    return version if version.state == VersionState.REGISTERED else None
-
-
-def upload_file_done(*, version: AdapterVersion, file: str, sha256: str) -> bool:
-    """Note a received file. True when both are here: the check begins, the ticket is spent."""
-    with transaction.atomic():
-        row = AdapterVersion.objects.select_for_update().get(pk=version.pk)
-        hashes = {**row.hashes, file: sha256}
-        complete = store.staged_completely(row.pk)
-        AdapterVersion.objects.filter(pk=row.pk).update(
-            hashes=hashes, since=timezone.now(), **({"ticket_digest": ""} if complete else {})
-        )
-        if complete:
-            transaction.on_commit(partial(check_soon, row.pk))
-    return complete
 
 
 def version_claim(version_id: int, *, stale_before: Any) -> AdapterVersion | None:
@@ -383,7 +303,3 @@ def _drain(versions: QuerySet[AdapterVersion]) -> None:
     versions.filter(state=VersionState.FAILED).exclude(digest="").update(
         state=VersionState.DRAINING, since=timezone.now()
     )
-
-
-def _open_uploads() -> int:
-    return AdapterVersion.objects.exclude(ticket_digest="").count()

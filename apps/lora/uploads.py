@@ -22,7 +22,7 @@ from apps.api.errors import invalid_key, public_error, wrong_method
 from apps.api.replies import JSON, refuse
 from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
-from apps.lora import services, store
+from apps.lora import store, tickets
 from apps.lora.checking import quota_used
 from apps.lora.config import FILES, lora_settings
 from apps.lora.models import AdapterVersion
@@ -47,7 +47,7 @@ async def receive_file(
         cap = await runtime.database.read(partial(_cap, version, file))
         body, sha256 = await _stored(scope, receive, version, file, cap)
         complete = await runtime.database.read(
-            partial(services.upload_file_done, version=version, file=file, sha256=sha256)
+            partial(tickets.upload_file_done, version=version, file=file, sha256=sha256)
         )
         reply = {"file": file, "bytes": body, "sha256": sha256, "complete": complete}
         headers = [JSON, (b"x-request-id", rid.encode())]
@@ -65,7 +65,7 @@ async def _permitted(runtime: WebRuntime, scope: dict[str, Any]) -> tuple[Adapte
     ticket = header(scope["headers"], b"x-upload-ticket") or b""
     version = None
     if number.isascii() and number.isdigit() and len(number) < 19:
-        find = partial(services.upload_find, int(number), ticket.decode("latin-1"))
+        find = partial(tickets.upload_find, int(number), ticket.decode("latin-1"))
         version = await runtime.database.read(find)
     if version is None:
         raise invalid_key()

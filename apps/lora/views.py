@@ -18,6 +18,8 @@ from apps.api.schema_types import Schema
 from apps.lora import selectors, services
 from apps.lora.config import FILES, lora_settings
 from apps.lora.models import Adapter
+from apps.lora.sources import source_from
+from apps.lora.tickets import upload_open
 from apps.models.services import catalog_publish
 from engine.errors import InvalidRequest, ModelNotFound, PermissionDenied
 
@@ -99,7 +101,7 @@ class AdapterList(AdapterView):
         self.may_manage(body.name)
         if body.source is None:
             return self._open_upload(body)
-        source = services.source_from(body.source, owner=self.owner())
+        source = source_from(body.source, owner=self.owner())
         version = services.version_add(
             name=body.name, source=source, base=body.base, load=body.load, pinned=body.pinned,
             actor=self.actor,
@@ -110,7 +112,7 @@ class AdapterList(AdapterView):
         return self.one(body.name, 201 if done else 202)
 
     def _open_upload(self, body: AdapterIn) -> Response:
-        version, ticket = services.upload_open(
+        version, ticket = upload_open(
             name=body.name, base=body.base, load=body.load, owner=self.owner(), actor=self.actor,
             pinned=body.pinned,
         )  # fmt: skip
@@ -170,7 +172,7 @@ class LoadLoraAdapter(AdapterView):
             )
         version = services.version_add(
             name=body.lora_name,
-            source=services.source_from(body.lora_path, owner=self.owner()),
+            source=source_from(body.lora_path, owner=self.owner()),
             base=body.base_model_name,
             actor=self.actor,
         )

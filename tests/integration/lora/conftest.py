@@ -13,7 +13,8 @@ import pytest
 from apps.lora import checking
 from apps.lora.checking import version_check
 from apps.lora.models import Adapter, AdapterVersion
-from apps.lora.services import Facts, source_from, version_accept, version_add, version_claim
+from apps.lora.services import Facts, version_accept, version_add, version_claim
+from apps.lora.sources import source_from
 from apps.models.models import ServedModel
 from inference_site.paths import DEMO_MODEL
 from tests.served import Served, serving

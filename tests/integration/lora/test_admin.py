@@ -14,7 +14,8 @@ from apps.api.roles import Role, login_set_role
 from apps.api.services import key_create, owner_get_or_create
 from apps.lora import services
 from apps.lora.models import Adapter, AdapterVersion, VersionState
-from apps.lora.services import source_from, version_add, version_refuse, version_switch
+from apps.lora.services import version_add, version_refuse, version_switch
+from apps.lora.sources import source_from
 from apps.models.models import Desired, ServedModel
 from tests.integration.lora.conftest import added
 

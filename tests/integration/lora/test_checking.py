@@ -15,8 +15,10 @@ from apps.api.services import owner_get_or_create
 from apps.lora import checking, store
 from apps.lora.config import CONFIG_FILE, FILES, lora_settings
 from apps.lora.models import AdapterVersion, SourceKind, VersionState
-from apps.lora.services import SYSTEM, Source, source_from, upload_open, version_add
+from apps.lora.services import SYSTEM, version_add
+from apps.lora.sources import Source, source_from
 from apps.lora.tasks import sweep
+from apps.lora.tickets import upload_open
 from apps.models.models import ServedModel
 from engine.errors import InvalidRequest
 from inference_site.paths import DEMO_ADAPTERS

@@ -8,7 +8,8 @@ from apps.api.models import AuditEvent
 from apps.lora import services
 from apps.lora.models import Adapter, AdapterVersion, VersionState
 from apps.lora.selectors import adapter_state
-from apps.lora.services import source_from, version_add, version_refuse, version_switch
+from apps.lora.services import version_add, version_refuse, version_switch
+from apps.lora.sources import source_from
 from apps.models.models import ServedModel
 from apps.models.selectors import catalog_read
 from apps.models.services import model_delete, model_register

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from apps.api.services import Actor
 from apps.lora import selectors, services
 from apps.lora.config import lora_settings
+from apps.lora.sources import source_from
 from apps.models.models import Desired
 from apps.models.services import catalog_publish
 from engine.errors import PagodaError
@@ -55,7 +56,7 @@ class Command(BaseCommand):
     def _add(self, options: dict[str, Any]) -> None:
         version = services.version_add(
             name=options["name"],
-            source=services.source_from(_absolute(options["source"]), anywhere=True),
+            source=source_from(_absolute(options["source"]), anywhere=True),
             base=options["base"],
             load=not options["no_load"],
             pinned=options["pin"],

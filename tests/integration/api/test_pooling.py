@@ -13,10 +13,13 @@ import httpx
 import numpy as np
 import openai
 import pytest
+import redis
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForSequenceClassification
 
+from engine import redis_keys
+from engine.messages import Finish, UsageEvent, unpack
 from tests.integration.api.poolers import POOLERS, register, running
 from tests.stack import Stack
 
@@ -251,6 +254,16 @@ def test_what_cannot_be_is_refused_by_name(
 def test_messages_need_a_chat_template(refused: Any):
     error = refused("/v1/embeddings", "embedder", messages=[{"role": "user", "content": "the cat"}])
     assert "chat template" in error["message"]
+
+
+def test_a_request_is_one_row_of_usage_with_prompt_tokens_only(stack: Stack, ask: Any):
+    with redis.Redis.from_url(stack.redis_url) as client:
+        before = client.xlen(redis_keys.USAGE)
+        tokens = ask("/v1/embeddings", "embedder", input=TEXTS)["usage"]["prompt_tokens"]
+        rows = client.xrange(redis_keys.USAGE)[before:]
+    (event,) = [unpack(UsageEvent, fields[b"e"]) for _, fields in rows]
+    assert (event.counts.prompt_tokens, event.counts.completion_tokens) == (tokens, 0)
+    assert (event.finish, event.bill["route"]) == (Finish.STOP, "/v1/embeddings")
 
 
 def test_unknown_fields_are_named(client: httpx.Client, folders: dict[str, Path]):

@@ -86,7 +86,7 @@ except InvalidRequest:
 
 @pytest.mark.timeout(1200)
 def test_model_is_added_changed_restarted_and_unloaded(
-    served: Served, page: Page, checkpoint: Path, forget: list[str]
+    served: Served, page: Page, checkpoint: Path, forget: list[str], shot: Shot
 ) -> None:
     forget.append("tiny")
     add_model(page, "tiny", checkpoint)
@@ -120,6 +120,8 @@ def test_model_is_added_changed_restarted_and_unloaded(
     page.get_by_text("Log of").first.click()
     expect(page.locator(".pg-log").first).not_to_contain_text("Loading the end")
     assert accessibility_problems(page) == []
+    page.get_by_text("Log of").first.click()
+    shot(page, "model")
 
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Drain and unload").click()

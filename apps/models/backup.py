@@ -44,7 +44,7 @@ BATCH = 1000
 def tables() -> list[type[Model]]:
     """Our models, those that others point at first."""
     ours = [(apps.get_app_config(label), None) for label in APPS]
-    ordered = serializers.sort_dependencies(ours)  # type: ignore[arg-type]
+    ordered = serializers.sort_dependencies(ours)
     return [model for model in ordered if model._meta.label_lower not in LEFT_OUT]
 
 
@@ -145,13 +145,14 @@ def _add_rows(archive: tarfile.TarFile, label: str, model: type[Model]) -> int:
             count += 1
             yield row
 
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
+    with tempfile.TemporaryFile() as file:
+        lines = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
         serializers.serialize("jsonl", counted(), stream=lines, use_natural_foreign_keys=True)
-        size = lines.tell()
-        lines.seek(0)
         entry = tarfile.TarInfo(f"rows/{label}.jsonl")
-        entry.size, entry.mode = size, 0o600
-        archive.addfile(entry, lines.buffer)
+        entry.size, entry.mode = file.tell(), 0o600
+        file.seek(0)
+        archive.addfile(entry, file)
+        lines.detach()
     return count
 
 

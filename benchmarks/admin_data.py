@@ -59,7 +59,7 @@ def _key_id(n: int) -> str:
 
 
 def _insert_rows(rows: int, keys: int, start: int, seconds: int) -> str:
-    """Cubing a uniform number makes few keys busy and many nearly idle."""
+    """Cubing a uniform number makes few keys busy and many nearly idle; each uses one model."""
     lite = connection.vendor == "sqlite"
     numbers = (
         f"SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows}"
@@ -106,14 +106,16 @@ def _insert_rows(rows: int, keys: int, start: int, seconds: int) -> str:
             FROM numbers
         ),
         facts AS (
-            SELECT n, at, a, b, a * a * a * {keys} / 281474976710656 AS k, (a + b) % 10 AS mix,
+            SELECT n, at, a, b, a * a * a * {keys} / 281474976710656 AS k,
                 20 + b % 2000 AS prompt, b % 40 + 15 + a % 1200 AS first,
                 CASE WHEN b % 400 = 7 THEN 'lost' WHEN b % 100 < 2 THEN 'error'
                      WHEN b % 100 < 4 THEN 'cancelled' ELSE 'ok' END AS state
             FROM drawn
         ),
         told AS (
-            SELECT *, CASE state WHEN 'error' THEN 0 ELSE 1 + (a + b) % 500 END AS made FROM facts
+            SELECT *, k % 10 AS mix,
+                CASE state WHEN 'error' THEN 0 ELSE 1 + (a + b) % 500 END AS made
+            FROM facts
         )
         INSERT INTO {quote(UsageRecord._meta.db_table)} ({", ".join(map(quote, values))})
         SELECT {", ".join(values.values())} FROM told

@@ -150,7 +150,9 @@ def test_stop_in_the_playground_frees_the_engine(served: Served, page: Page) -> 
         }};
     }}""")
     page.click("#run")
-    wait_for(lambda: running(served), within_s=60, what="a running request")
+    # asked of the page first: its requests go on only while Playwright is asked something
+    expect(page.locator(".pg-stats")).to_contain_text(re.compile(r"first token \d+ ms"))
+    wait_for(lambda: running(served), within_s=30, what="a running request")
     page.click("#stop")
     expect(page.locator(".pg-stats")).to_contain_text("stopped by you")
     wait_for(lambda: not running(served), within_s=30, what="an idle engine")
@@ -192,6 +194,7 @@ def test_live_page_shows_blocks_and_cancels_a_request(
     shot(page, "live")
     for n in range(2):
         rows.nth(n).get_by_role("button").click()
+    expect(rows).to_have_count(0)
     for thread in asking:
         thread.join(60)
     assert [reply.json()["error"]["param"] for reply in replies] == ["stopped", "stopped"]

@@ -17,6 +17,9 @@ from tests.deploy.docker_engine import docker, said
 PROJECT = "pagodatest"
 MODEL = "pagoda-demo"
 PORT = 18080
+SERVICES = (
+    "postgres", "redis", "migrate", "web", "settler", "worker", "engine-cpu", "proxy", "prometheus",
+)  # fmt: skip
 PASSWORD = "a-password-for-this-test-only"
 
 
@@ -58,7 +61,7 @@ class Installation:
         said(str(self.folder / "deploy" / "secrets" / "make"))
         self.compose("down", "--volumes", "--remove-orphans", check=False)
         try:
-            self.compose("up", "-d", "--no-build", "--scale", "grafana=0")
+            self.compose("up", "-d", "--no-build", *SERVICES)
             yield
         finally:
             self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.deploy import boards, image_scan
 from tests.deploy.docker_engine import docker
-from tests.deploy.installation import MODEL, Installation, wait_for
+from tests.deploy.installation import MODEL, SERVICES, Installation, wait_for
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "Once upon a time there was a pagoda, and in it"
@@ -100,9 +100,7 @@ def usage(site: Installation, check: Checks) -> None:
 
 
 def scale(site: Installation, check: Checks) -> None:
-    site.compose(
-        "up", "-d", "--no-build", "--no-recreate", "--scale", "web=2", "--scale", "grafana=0"
-    )
+    site.compose("up", "-d", "--no-build", "--no-recreate", "--scale", "web=2", *SERVICES)
     wait_for("two healthy web containers", lambda: len(healthy(site, "web")) == 2, 60)
     time.sleep(3)  # the proxy looks names up again every two seconds
     for _ in range(20):

@@ -94,7 +94,7 @@ def completions() -> None:
 @record("completions.create(stream=True)")
 def completions_stream() -> None:
     stream = client.completions.create(model=model, prompt="Once", max_tokens=5, stream=True)
-    assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
+    assert [chunk.choices[0].finish_reason for chunk in stream][-1] in ("length", "stop")
 
 
 @record("responses.create")

@@ -38,7 +38,6 @@ from apps.usage.views import VIEW as MAY_SEE_USAGE
 from engine.errors import PagodaError
 
 log = logging.getLogger(__name__)
-PATH = "/admin/socket/"
 TURN_S = 1.0
 RECHECK_TURNS = 15
 MOST_SOCKETS = 64  # per web process
@@ -90,7 +89,7 @@ class LogTail:
 
 
 class AdminSockets:
-    """Answers `PATH` and passes everything else on."""
+    """Answers the sockets it is given and passes everything else on."""
 
     def __init__(
         self, site: App, watch: EngineWatch, read: Read, redis_url: Callable[[], str]
@@ -106,10 +105,12 @@ class AdminSockets:
         await receive()  # websocket.connect
         headers = dict(scope["headers"])
         staff = own_origin(headers) and await self._read(lambda: staff_of(headers))
+        if not staff:  # closed before it is accepted: the handshake is answered with 403
+            await send({"type": "websocket.close"})
+            return
         await send({"type": "websocket.accept"})  # only so can the page learn why it ends
-        if scope["path"] != PATH or not staff or self._open >= MOST_SOCKETS:
-            code = FULL if staff and self._open >= MOST_SOCKETS else REFUSED
-            await send({"type": "websocket.close", "code": code})
+        if self._open >= MOST_SOCKETS:
+            await send({"type": "websocket.close", "code": FULL})
             return
         self._open += 1
         try:

@@ -56,6 +56,7 @@ PUBLIC_PATHS = frozenset(
         "/favicon.ico",
     }
 )
+ADMIN_SOCKET = "/admin/socket/"
 PUBLIC_PREFIXES = ("/admin/", "/account/", "/static/")  # pages have a login of their own
 
 
@@ -84,7 +85,7 @@ class ApiApp:
             return
         runtime = self._runtime or await self.start()
         scope["pagoda_rid"] = new_rid()
-        if scope["type"] == "websocket" and scope["path"].startswith("/admin/"):
+        if scope["type"] == "websocket" and scope["path"] == ADMIN_SOCKET:
             await self._site(scope, receive, send)  # has a login of its own
         elif scope["type"] == "websocket":
             await stream_socket.serve(runtime, self._routes, scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,9 @@ class Installation:
         try:
             self.compose("up", "-d", "--no-build", *SERVICES)
             yield
+        except BaseException:
+            sys.stderr.write(self.compose("logs", "--no-color", "--tail", "25", check=False))
+            raise
         finally:
             self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
 

@@ -87,5 +87,5 @@ def test_the_databases_password_comes_from_a_file(tmp_path: Path) -> None:
 
 def test_a_password_file_that_is_away_is_named(tmp_path: Path) -> None:
     away = server_settings({"PAGODA_DATABASE_PASSWORD_FILE": str(tmp_path / "none")})
-    with pytest.raises(SettingError, match="PAGODA_DATABASE_PASSWORD_FILE=.*No such file"):
+    with pytest.raises(SettingError, match=r"PAGODA_DATABASE_PASSWORD_FILE=.*No such file"):
         database_password(away)

@@ -34,7 +34,7 @@ serve: setup
 	@exec $(BIN)/pagoda serve $(MODEL) $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/integration tests/e2e $(ARGS)
 
 test-all: test
 	$(BIN)/python -m pytest tests/volume $(ARGS)

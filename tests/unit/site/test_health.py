@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
 from apps.models.agent.facts import facts_of
-from apps.models.dashboard import Row, sentence
+from apps.models.dashboard import sentence
 from apps.models.health import Sight
+from apps.models.overview import Overview
 from apps.models.selectors import Placement
+from apps.models.trouble import Area, Trouble
 from engine.messages import EngineBeat, EngineState
 from inference_site.metrics import exposition
 
@@ -61,14 +67,21 @@ def test_facts_come_from_checkpoint_and_engine(tmp_path) -> None:  # type: ignor
     )
 
 
-def row(*, trouble: str = "", wanted: bool = True, ready: int = 1) -> Row:
-    return Row("m", 1, "state", wanted=wanted, ready=ready, replicas=1, trouble=trouble)
+def model(*, wanted: bool = True, ready: int = 1) -> Any:
+    return SimpleNamespace(wanted=wanted, awake=wanted, ready=ready, replicas=1)
+
+
+def seen(*models: Any) -> Overview:
+    return Overview(now=datetime.now(UTC), models=models)
 
 
 def test_home_page_says_one_true_sentence() -> None:
-    assert sentence([row(), row()]) == "Everything is running."
-    assert sentence([row(), row(ready=0)]) == "1 model is loading."
-    assert sentence([row(ready=0), row(trouble="No weights.")]) == "1 model needs you."
-    assert sentence([row(), row(wanted=False, ready=0)]) == "Everything is running."
-    assert sentence([row(wanted=False, ready=0)]) == "Nothing is served: no model is loaded."
-    assert "pagoda serve" in sentence([])
+    trouble = Trouble(kind="down", area=Area.MODELS, subject="m", cause="No weights.", fix="Add.")
+    assert sentence(seen(model(), model()), []) == "Everything is running."
+    assert sentence(seen(model(), model(ready=0)), []) == "1 model is loading."
+    assert sentence(seen(model(ready=0)), [trouble]) == "1 thing needs you."
+    assert sentence(seen(model()), [trouble, trouble]) == "2 things need you."
+    assert sentence(seen(model(), model(wanted=False, ready=0)), []) == "Everything is running."
+    unloaded = "Nothing is served: no model is loaded."
+    assert sentence(seen(model(wanted=False, ready=0)), []) == unloaded
+    assert sentence(seen(), []) == "Nothing is served yet."

@@ -100,10 +100,13 @@ class AdapterManager:
         if adapter is None:
             adapter = self._adapters[source.digest] = _Adapter(source)
         adapter.source, adapter.expires_s, adapter.cause = source, 0.0, ""
-        known = adapter.rank > 0
-        adapter.state = AdapterState.READY if known else AdapterState.LOADING
-        if not known or (source.pinned and source.digest not in self.hosts):
-            self._start_reading(adapter)
+        needed = source.pinned or adapter.state is AdapterState.FAILED
+        if adapter.rank and not (needed and source.digest not in self.hosts):
+            adapter.state = AdapterState.READY
+            return
+        if adapter.state is not AdapterState.READY:
+            adapter.state = AdapterState.LOADING
+        self._start_reading(adapter)
 
     def unregister(self, digest: str) -> None:
         """Take no new requests; forget it when the last has ended. Unknown: nothing to do."""
@@ -209,10 +212,10 @@ class AdapterManager:
         if outcome.weights is None:
             self._fail(adapter, outcome.cause)
             return
-        adapter.rank, adapter.nbytes = outcome.weights.rank, outcome.weights.nbytes
-        if adapter.nbytes > self.limits.host_bytes:
-            self._fail(adapter, _too_big(adapter, self.limits.host_bytes))
+        if outcome.weights.nbytes > self.limits.host_bytes:
+            self._fail(adapter, _too_big(outcome.weights.nbytes, self.limits.host_bytes))
             return
+        adapter.rank, adapter.nbytes = outcome.weights.rank, outcome.weights.nbytes
         if adapter.state is AdapterState.LOADING:
             adapter.state = AdapterState.READY
         if digest in self.hosts or self._make_room(adapter):
@@ -371,8 +374,8 @@ def _failed(adapter: _Adapter) -> PagodaError:
     return Overloaded(f"The adapter {_name(adapter)} could not be loaded: {adapter.cause}")
 
 
-def _too_big(adapter: _Adapter, limit: int) -> str:
-    return f"Its weights take {adapter.nbytes} bytes; adapters may take {limit} in host memory."
+def _too_big(num_bytes: int, limit: int) -> str:
+    return f"Its weights take {num_bytes} bytes; adapters may take {limit} in host memory."
 
 
 def _words(manager: AdapterManager) -> str:

@@ -295,3 +295,31 @@ def test_a_failed_step_fills_its_slots_again(world):
     world.manager.take_changes()
     world.manager.refill()
     assert world.manager.take_changes() == [SlotChange(0, "a")]
+
+
+@pytest.mark.parametrize(("digest", "pinned"), [("big", False), ("d", True)])
+def test_what_could_not_be_kept_is_not_ready_when_it_is_tried_again(digest, pinned):
+    world = World(host_bytes=25)
+    world.register("a", "b", pinned=True)
+    world.shelf.weights["big"] = Weights(8, 26)
+    world.register(digest, pinned=pinned)
+    assert world.beat(digest).state is AdapterState.FAILED
+    world.shelf.gate.clear()
+    world.manager.register(AdapterSource(digest=digest, pinned=pinned))
+    assert world.beat(digest).state is AdapterState.LOADING
+    world.shelf.gate.set()
+    world.settle()
+    assert world.beat(digest).state is AdapterState.FAILED
+    world.manager.close()
+
+
+def test_files_that_are_gone_since_are_looked_for_again_before_it_is_ready():
+    world = World(max_host=1)
+    world.register("a", "b")
+    del world.shelf.weights["a"]
+    world.manager.accept("a")
+    world.run("a")
+    world.settle()
+    world.register("a")
+    assert world.beat("a").state is AdapterState.FAILED
+    world.manager.close()

@@ -9,6 +9,7 @@ go first.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -172,6 +173,8 @@ class GrammarCompiler:
         self._news.set()
 
     def _keep(self, digest: bytes, grammar: Grammar) -> None:
+        if (before := self._cache.pop(digest, None)) is not None:  # all who waited had left
+            self._held_bytes -= before.size_bytes
         self._cache[digest] = grammar
         self._held_bytes += grammar.size_bytes
         while self._held_bytes > self._cache_bytes and self._cache:
@@ -228,7 +231,8 @@ class _Worker:
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(OSError):  # what was written to it has no reader
+                        pipe.close()
 
     def _compile(self, form: StructuredOutputs) -> Grammar:
         """Raises `InvalidRequest` for what is no grammar or takes too long."""

@@ -69,8 +69,14 @@ class PromptBeams:
             self.live = []
 
     def best(self) -> list[Beam]:
-        ranked = sorted(self.ended, key=lambda beam: -beam.score(self.penalty))
-        return ranked[: self.width]
+        return self._ranked(self.ended)
+
+    def leading(self) -> list[Beam]:
+        """The best so far: what a search that is cut short has to show for its work."""
+        return self._ranked([*self.ended, *self.live])
+
+    def _ranked(self, beams: list[Beam]) -> list[Beam]:
+        return sorted(beams, key=lambda beam: -beam.score(self.penalty))[: self.width]
 
     def _decided(self) -> bool:
         """Whether no live beam can still come among the best: its sum only falls."""
@@ -107,7 +113,7 @@ class Search:
         return Counts(
             prompt_tokens=sum(len(beams.prompt) for beams in self.prompts),
             cached_tokens=self.cached_tokens,
-            completion_tokens=sum(len(b.rows) for beams in self.prompts for b in beams.best()),
+            completion_tokens=sum(len(b.rows) for p in self.prompts for b in p.leading()),
             queue_ms=ms(self.started_s),
             ttft_ms=ms(self.first_token_s),
             total_ms=ms(now_s),
@@ -135,6 +141,11 @@ class BeamSearches:
 
     def __len__(self) -> int:
         return len(self._searches)
+
+    def attempt(self, rid: str) -> int:
+        """Which attempt at a request is under way here; 0: none."""
+        search = self._searches.get(rid)
+        return 0 if search is None else search.body.attempt
 
     def begin(self, body: QueueBody) -> None:
         """Take a request whose fields were checked."""
@@ -250,7 +261,7 @@ class BeamSearches:
         return last
 
     def _inner_rid(self, search: Search) -> str:
-        return f"{search.body.rid}{_MARK}{search.steps}"
+        return f"{search.body.rid}{_MARK}{search.body.attempt}.{search.steps}"
 
 
 _MARK = "#beam"

@@ -195,11 +195,14 @@ class EngineCore:
 
     def submit(self, body: QueueBody) -> None:
         known = self._requests.get(body.rid)
-        if known is not None and known.body.attempt >= body.attempt:
+        attempt = self._beams.attempt(body.rid) if known is None else known.body.attempt
+        if attempt >= body.attempt:
             log.warning("duplicate_request", rid=body.rid, attempt=body.attempt)
             return
         if known is not None:  # a newer attempt of ours: the judge gave up on the old one
             self._end(known, Finish.LOST)
+        elif attempt:
+            self.cancel(body.rid, Finish.LOST)
         now_s = self._clock()
         try:
             if self.asleep:

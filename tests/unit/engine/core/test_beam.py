@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from engine.beam import Beam, PromptBeams
 from engine.errors import InvalidRequest
 from engine.messages import EventKind, Finish, TokenLogprob
 from engine.sampling_params import SamplingParams
-from tests.unit.engine.fakes import FakeRunner, make_harness
+from tests.unit.engine.fakes import FakeRunner, make_body, make_harness
 
 VOCAB = 5
 EOS = 4
@@ -87,6 +88,32 @@ def test_a_cancelled_search_leaves_nothing_behind() -> None:
     assert harness.last("a").kind is EventKind.END
     assert {choice.finish for choice in harness.last("a").choices} == {Finish.CANCELLED}
     assert harness.core.gauges().running == 0
+
+
+def test_a_search_cut_short_counts_the_tokens_of_its_beams() -> None:
+    harness = make_harness(FakeRunner())
+    harness.submit("a", [1, 2], n=2, max_tokens=30, use_beam_search=True, ignore_eos=True)
+    for _ in range(9):
+        harness.step()
+    harness.core.cancel("a", Finish.CANCELLED)
+    harness.drain()
+    assert harness.last("a").counts.completion_tokens >= 4
+
+
+@pytest.mark.parametrize("steps", [0, 2, 5])
+def test_a_newer_attempt_at_a_search_takes_its_place(steps: int) -> None:
+    harness = make_harness(FakeRunner())
+    body = make_body("a", [1, 2], n=2, max_tokens=6, use_beam_search=True)
+    harness.core.submit(body)
+    for _ in range(steps):
+        harness.step()
+    harness.core.submit(body)  # the same attempt twice changes nothing
+    harness.core.submit(msgspec.structs.replace(body, attempt=2))
+    harness.drain()
+    ends = {d.attempt: d for d in harness.deltas["a"] if d.kind is EventKind.END}
+    assert {choice.finish for choice in ends[1].choices} == {Finish.LOST}
+    assert {choice.finish for choice in ends[2].choices} == {Finish.LENGTH}
+    assert len(ends) == sum(d.kind is EventKind.END for d in harness.deltas["a"]) == 2
 
 
 @pytest.mark.parametrize(

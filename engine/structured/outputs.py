@@ -102,7 +102,9 @@ class StructuredOutputs(
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value, parse_constant=_no_number)
+            found = json.loads(value, parse_constant=_no_number)
+            json.dumps(found, ensure_ascii=False).encode()  # no half of a surrogate pair
+            return found
         except (ValueError, RecursionError) as error:
             raise self.refused(f"is no readable JSON: {error}") from None
 

@@ -190,6 +190,14 @@ def test_one_death_of_the_compiler_costs_nothing(compiler: GrammarCompiler):
     assert isinstance(outcome(compiler, StructuredOutputs(regex="b+")), Grammar)
 
 
+def test_a_grammar_compiled_twice_is_counted_once(compiler: GrammarCompiler):
+    form = StructuredOutputs(regex="a+")
+    assert isinstance(outcome(compiler, form), Grammar)
+    size = compiler.cached_bytes
+    assert isinstance(outcome(compiler, form), Grammar)
+    assert compiler.cached_bytes == size > 0
+
+
 def test_what_takes_too_long_is_given_up_and_the_next_one_compiles():
     compiler = compiler_with(grammar_s=0.05)
     assert isinstance(outcome(compiler, StructuredOutputs(regex="a+")), Grammar)

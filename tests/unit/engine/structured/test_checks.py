@@ -55,6 +55,16 @@ def test_sizes_over_their_cap_are_refused():
     StructuredOutputs(choice=["a", "b"]).check(caps)
 
 
+@pytest.mark.parametrize(
+    "schema", ['{"properties": {"\\ud800": false}}', '{"enum": ["\\udc00"]}', '{"x": "\\ud83d"}']
+)
+def test_half_a_surrogate_pair_inside_json_text_is_refused_in_words_that_can_be_sent(schema: str):
+    with pytest.raises(InvalidRequest, match="'guided_json' is no readable JSON") as caught:
+        checked(StructuredOutputs(json=schema, field="guided_json"))
+    assert caught.value.message.encode()
+    checked(StructuredOutputs(json='{"enum": ["\\ud83d\\ude00"]}'))
+
+
 def test_a_form_survives_the_wire():
     import msgspec
 

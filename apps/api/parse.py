@@ -30,8 +30,14 @@ Asks = Callable[[dict[str, Any]], bool]
 
 
 def _beside_beams(name: str) -> Asks:
-    """Beams are not sampled."""
+    """Beams are not sampled, and ranked by what the model itself finds likely."""
     return lambda raw: raw[name] is not None and bool(raw.get("use_beam_search"))
+
+
+SAMPLED = (
+    "temperature", "top_p", "top_k", "min_p", "seed",
+    "presence_penalty", "frequency_penalty", "repetition_penalty",
+)  # fmt: skip
 
 
 NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when that is worth saying
@@ -39,7 +45,7 @@ NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when tha
     "length_penalty": lambda raw: (
         raw["length_penalty"] not in (None, 1) and not raw.get("use_beam_search")
     ),
-    **{name: _beside_beams(name) for name in ("temperature", "top_p", "top_k", "min_p", "seed")},
+    **{name: _beside_beams(name) for name in SAMPLED},
     "user": lambda raw: raw["user"] is not None,
     "metadata": lambda raw: bool(raw["metadata"]),
     "truncation_side": lambda raw: (

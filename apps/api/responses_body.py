@@ -123,6 +123,8 @@ def _chat(raw: dict[str, Any], body: ResponsesBody) -> dict[str, Any]:
     if body.truncation == "auto":
         chat["truncate_prompt_tokens"] = -1
     chat["logprobs"] = SCORES in body.include or bool(body.top_logprobs)
+    if not chat["logprobs"]:
+        chat.pop("top_logprobs", None)  # 0 asks for none
     return chat
 
 

@@ -140,9 +140,8 @@ def test_what_cannot_be_done_is_refused_by_name(
 
 def test_names_without_effect_are_told(client: httpx.Client) -> None:
     body = {"model": "tiny", "input": "x", "store": True, "service_tier": "auto", "user": "u"}
-    reply = client.post(
-        "/v1/responses", json=body | {"max_output_tokens": 1, "metadata": {"a": "b"}}
-    )
+    body |= {"top_logprobs": 0, "max_output_tokens": 1, "metadata": {"a": "b"}}
+    reply = client.post("/v1/responses", json=body)
     assert reply.headers["x-pagoda-ignored"] == "service_tier, store"
     assert (reply.json()["user"], reply.json()["metadata"]) == ("u", {"a": "b"})
 

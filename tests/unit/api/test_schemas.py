@@ -343,3 +343,13 @@ def test_a_part_without_text_is_refused(part: Any) -> None:
     assert refused(chat, messages=[{"role": "user", "content": [part]}]).param == (
         "messages[0].content"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("presence_penalty", 1), ("frequency_penalty", 1), ("repetition_penalty", 1.5), ("seed", 1)],
+)
+def test_what_beams_do_not_follow_is_named(name: str, value: float) -> None:
+    raw = COMPLETION | {name: value}
+    assert parse_completion(json.dumps(raw).encode(), CAPS)[1] == []
+    assert parse_completion(json.dumps(raw | {"use_beam_search": True}).encode(), CAPS)[1] == [name]

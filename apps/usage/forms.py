@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from apps.usage import period
@@ -31,6 +32,8 @@ METRICS = {
 FAILED = "failed"
 STATUSES = (("", "All"), *Status.choices, (FAILED, "lost or error"))
 DATE = forms.DateInput(attrs={"type": "date"})
+# The period before a span must still be days that Python knows.
+DAYS_KNOWN = (MinValueValidator(dt.date(2000, 1, 1)), MaxValueValidator(dt.date(2999, 12, 31)))
 
 
 def statuses(name: str) -> list[str]:
@@ -57,8 +60,8 @@ class FilterForm(forms.Form):
 class UsageForm(FilterForm):
     """The bar above all charts."""
 
-    start = forms.DateField(required=False, label="From", widget=DATE)
-    end = forms.DateField(required=False, label="To", widget=DATE)
+    start = forms.DateField(required=False, label="From", widget=DATE, validators=DAYS_KNOWN)
+    end = forms.DateField(required=False, label="To", widget=DATE, validators=DAYS_KNOWN)
     range = forms.ChoiceField(
         required=False, choices=(*period.RANGES.items(), ("custom", "From … to")), label="Range"
     )
@@ -77,7 +80,7 @@ class UsageForm(FilterForm):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         start, end = data.get("start"), data.get("end")
-        if start and end and start > end:
+        if start and start > (end or timezone.now().date()):
             self.add_error("start", "This day lies after the last one.")
         elif start and self._days(data) > period.MAX_DAYS:
             self.add_error("start", f"At most {period.MAX_DAYS} days can be shown at once.")

@@ -46,7 +46,7 @@ _placements: ContextVar[selectors.Placements] = ContextVar("placements")
 
 
 def _roll_back(*, name: str, actor: Actor, version: str = "") -> Adapter:
-    if not version.isdigit():
+    if not version.isdecimal():
         raise Http404
     return services.adapter_roll_back(name=name, number=int(version), actor=actor)
 
@@ -172,7 +172,7 @@ class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
         if not request.user.has_perm(f"lora.{action}_adapter"):
             raise PermissionDenied
         rows = self.get_queryset(request).select_related("base", "current", "target")
-        adapter = rows.filter(pk=object_id).first() if object_id.isdigit() else None
+        adapter = rows.filter(pk=object_id).first() if object_id.isdecimal() else None
         if adapter is None:
             raise Http404("This adapter is gone.")
         return adapter

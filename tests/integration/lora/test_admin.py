@@ -109,6 +109,12 @@ def test_buttons_want_a_post(staff: Client, adapters: list[Adapter]) -> None:
     assert staff.get(OPEN).status_code == 405
 
 
+def test_number_that_is_none_is_not_found(staff: Client, adapters: list[Adapter]) -> None:
+    assert staff.get("/admin/lora/adapter/²/change/").status_code == 404
+    act = reverse("admin:lora_adapter_act", args=[adapters[0].pk, "roll_back"])
+    assert staff.post(act, {"version": "²"}).status_code == 404
+
+
 def test_opening_an_upload_gives_a_page_and_a_ticket(staff: Client, base: ServedModel) -> None:
     told = staff.post(OPEN, {"name": "mine", "base": "demo", "load": "on"}).json()
     version = AdapterVersion.objects.get()

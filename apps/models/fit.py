@@ -82,22 +82,22 @@ def _elements(folder: Path) -> int:
         raise EngineStartError(
             f"{folder} holds no safetensors weights.", "Convert the checkpoint to safetensors."
         )
-    return sum(
-        math.prod(entry["shape"])
-        for file in files
-        for name, entry in _header(file).items()
-        if name != "__metadata__"
-    )
+    return sum(_elements_in(file) for file in files)
 
 
-def _header(file: Path) -> dict[str, Any]:
-    """Eight bytes of length, then JSON: the safetensors format."""
+def _elements_in(file: Path) -> int:
+    """Numbers in one file: eight bytes of length, then JSON, is the safetensors format."""
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             if length > HEADER_BYTES_MOST:
                 raise ValueError(f"a header of {length} bytes")
-            found: dict[str, Any] = json.loads(opened.read(length))
+            header: dict[str, Any] = json.loads(opened.read(length))
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        return sum(math.prod(map(int, entry["shape"])) for entry in entries)
     except (OSError, ValueError) as error:
         raise EngineStartError(f"{file} is corrupt: {error}.", "Download it again.") from None
-    return found
+    except (AttributeError, KeyError, TypeError, RecursionError):
+        raise EngineStartError(
+            f"{file} is corrupt: its header names no shapes.", "Download it again."
+        ) from None

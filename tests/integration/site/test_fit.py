@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from engine.models.registry import read_spec
 from inference_site.launcher import random_model
 
 FREE = 4 << 30
+
+
+def with_header(header: bytes) -> Callable[[Path], int]:
+    """Writes a weight file with this header and nothing behind it."""
+    text = len(header).to_bytes(8, "little") + header
+    return lambda folder: (folder / "model.safetensors").write_bytes(text)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +48,10 @@ def test_what_does_not_fit_is_said_in_numbers(checkpoint: Path) -> None:
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no safetensors weights"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 99), "is corrupt"),
+        (with_header(b"[]"), "is corrupt"),
+        (with_header(b'{"a": {"dtype": "F32"}}'), "is corrupt"),
+        (with_header(b'{"a": {"shape": "xy"}}'), "is corrupt"),
+        (with_header(b"[" * 200_000), "is corrupt"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
     ],

@@ -16,7 +16,8 @@ from django.urls import path
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.api.models import ApiKey, Owner, Scope
+from apps.api.models import ApiKey, Scope
+from apps.api.roles import own_owner
 from apps.api.services import Actor, KeyLimits, key_create
 from apps.models.admin_base import actor_of
 from apps.models.console import page, staff_page
@@ -62,9 +63,7 @@ def playground_key(request: HttpRequest) -> HttpResponseBase:
 @transaction.atomic
 def temporary_key(*, user: User, actor: Actor) -> tuple[ApiKey, str]:
     """A key that may infer for a quarter of an hour; the person's older ones are cleared away."""
-    owner = user.owners.order_by("pk").first()
-    if owner is None:
-        owner = _own_owner(user)
+    owner = own_owner(user)
     ended = timezone.now() - KEPT
     owner.keys.filter(temporary=True, expires_at__lt=ended).delete()
     return key_create(
@@ -76,16 +75,6 @@ def temporary_key(*, user: User, actor: Actor) -> tuple[ApiKey, str]:
         actor=actor,
         temporary=True,
     )
-
-
-def _own_owner(user: User) -> Owner:
-    """An owner for a person without one. A team of the same name is not theirs."""
-    owner, _ = Owner.objects.get_or_create(name=user.username, defaults={"user": user})
-    if owner.user_id == user.pk:
-        return owner
-    return Owner.objects.get_or_create(
-        name=f"{user.username} (playground)", defaults={"user": user}
-    )[0]
 
 
 urlpatterns = [

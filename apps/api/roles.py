@@ -7,6 +7,7 @@ People without a role reach no page of the admin; they see their own keys at /ac
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from django.apps import apps
@@ -26,6 +27,7 @@ OPERATED = {  # what an operator may change; everything else is the owner's
     "api": ("apikey", "owner"),
 }
 VERBS = ("add", "change", "delete")
+LONGEST_NAME = 100  # of a login in its owner's name: logins may be longer than owners
 
 
 class Role(models.TextChoices):
@@ -87,9 +89,21 @@ def login_set_role(*, user: User, role: Role, actor: Actor) -> None:
     user.is_superuser, user.is_staff = role == Role.OWNER, role != Role.KEYS
     user.save(update_fields=["is_superuser", "is_staff"])
     user.groups.set([Group.objects.get_or_create(name=role)[0]] if role in GROUPS else [])
-    if role == Role.KEYS and not user.owners.exists():
-        Owner.objects.get_or_create(name=user.username, user=user)
+    if role == Role.KEYS:
+        own_owner(user)
     audit_record(actor=actor, action="login.role", subject=user.username, before=before, after=role)
+
+
+def own_owner(user: User) -> Owner:
+    """The first owner that is this person's; made when there is none. A team that happens to have
+    the login's name is not theirs."""
+    if (owner := user.owners.order_by("pk").first()) is not None:
+        return owner
+    name = user.username[:LONGEST_NAME]
+    owner, _ = Owner.objects.get_or_create(name=name, defaults={"user": user})
+    if owner.user_id == user.pk:
+        return owner
+    return Owner.objects.create(name=f"{name} ({secrets.token_hex(4)})", user=user)
 
 
 @transaction.atomic

@@ -139,6 +139,17 @@ def test_login_for_keys_only_gets_an_owner_of_its_own(client: Client) -> None:
     assert Owner.objects.get(user=user).name == user.username
 
 
+@pytest.mark.parametrize("name", ["alice", "a" * 150])
+def test_login_whose_name_an_owner_has_already_gets_another(name: str) -> None:
+    team = Owner.objects.create(name=name[:100], kind=Owner.Kind.TEAM)
+    user = User.objects.create_user(name)
+    login_set_role(user=user, role=KEYS, actor=ACTOR)
+    own = Owner.objects.get(user=user)
+    own.full_clean()
+    assert own != team
+    assert own.name.startswith(name[:100])
+
+
 def test_last_owner_stays_owner_and_active(client: Client) -> None:
     user = log_in(client, OWNER)
     with pytest.raises(InvalidRequest, match="last owner"):

@@ -50,6 +50,14 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
         if change and "user" in form.changed_data:
             services.owner_keys_changed(owner=obj)
 
+    def delete_model(self, request: HttpRequest, obj: Owner) -> None:
+        super().delete_model(request, obj)
+        services.audit_record(actor=actor_of(request), action="owner.delete", subject=obj.name)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Owner]) -> None:
+        for owner in queryset:
+            self.delete_model(request, owner)
+
     @admin.action(description="Suspend all keys", permissions=["change"])
     def suspend(self, request: HttpRequest, rows: QuerySet[Owner]) -> None:
         act = partial(services.owner_set_active, active=False, actor=actor_of(request))

@@ -251,6 +251,17 @@ def test_bad_engine_option_shows_beside_its_field(staff: Client, checkpoint: Pat
     assert not ServedModel.objects.exists()
 
 
+def test_deleting_an_owner_is_in_the_audit_log(staff: Client) -> None:
+    for name in ("one", "two"):
+        Owner.objects.create(name=name)
+    one, two = Owner.objects.filter(name__in=("one", "two")).order_by("name")
+    staff.post(reverse("admin:api_owner_delete", args=[one.pk]), {"post": "yes"})
+    many = {"action": "delete_selected", "_selected_action": [two.pk], "post": "yes"}
+    staff.post(reverse("admin:api_owner_changelist"), many)
+    gone = AuditEvent.objects.filter(action="owner.delete", actor="boss")
+    assert sorted(gone.values_list("subject", flat=True)) == ["one", "two"]
+
+
 def test_stranger_is_sent_to_the_login(client: Client) -> None:
     reply = client.get(reverse("admin:api_apikey_changelist"))
     assert reply.status_code == 302

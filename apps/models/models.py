@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 NAME_FORM = RegexValidator(
-    r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$",
+    r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z",
     "Use letters, digits and . _ - / : (at most 128 characters, the first a letter or digit).",
 )
 HOST_SILENT_AFTER = timedelta(seconds=15)

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             name='Adapter',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$', 'Use letters, digits and . _ - / : (at most 128 characters, the first a letter or digit).')])),
+                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\\Z', 'Use letters, digits and . _ - / : (at most 128 characters, the first a letter or digit).')])),
                 ('desired', models.CharField(choices=[('loaded', 'loaded'), ('unloaded', 'unloaded')], default='loaded', max_length=16)),
                 ('pinned', models.BooleanField(default=False, help_text="Stays in the engines' memory, whatever else is wanted.")),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),

@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
             name='ServedModel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$', 'Use letters, digits and . _ - / : (at most 128 characters, the first a letter or digit).')])),
+                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\\Z', 'Use letters, digits and . _ - / : (at most 128 characters, the first a letter or digit).')])),
                 ('aliases', models.JSONField(blank=True, default=list, help_text='Further names, as a JSON list.')),
                 ('source', models.CharField(help_text='Folder of a checkpoint, or a hub id.', max_length=1024)),
                 ('revision', models.CharField(blank=True, max_length=128)),

@@ -137,7 +137,7 @@ def test_adapter_without_a_valid_version_cannot_be_loaded(base: ServedModel) -> 
     assert adapter_state(Adapter.objects.get()) == VersionState.FAILED
 
 
-@pytest.mark.parametrize("name", ["", "x" * 129, "../etc", "a b", "<script>", "-x", "é"])
+@pytest.mark.parametrize("name", ["", "x" * 129, "../etc", "a b", "<script>", "-x", "é", "a\n"])
 def test_name_that_cannot_be_asked_for_is_refused(name: str, base: ServedModel) -> None:
     with pytest.raises(InvalidRequest):
         version_add(name=name, source=source_from("terse"))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
+
 from inference_site.commands import CommandFailed
 
 URLS = frozenset(
@@ -66,7 +68,7 @@ def requests_of(path: Path) -> Iterator[BatchRequest]:
 def _request(number: int, line: str, seen: set[str]) -> BatchRequest:
     custom_id = None
     try:
-        found = json.loads(line)
+        found = orjson.loads(line)  # strict: what it takes can be sent
         if not isinstance(found, dict):
             raise BadLine("is no JSON object")
         custom_id = found.get("custom_id")
@@ -88,13 +90,13 @@ def _checked(found: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     url, body = found.get("url"), found.get("body")
     if found.get("method", "POST") != "POST":
         raise BadLine("has a method that is not POST")
-    if url not in URLS:
+    if not isinstance(url, str) or url not in URLS:
         raise BadLine(f"has the url {url!r}; possible are {', '.join(sorted(URLS))}")
     if not isinstance(body, dict):
         raise BadLine("has no body, the JSON object of the request")
     if body.get("stream"):
         raise BadLine("asks for a stream, which a file cannot hold: leave stream out")
-    return str(url), body
+    return url, body
 
 
 def answer_line(

@@ -87,6 +87,24 @@ def test_wrong_lines_of_a_batch_are_told_one_by_one(tmp_path):
         list(requests_of(tmp_path / "none"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": "\ud800"}}',
+        r'{"custom_id": "\ud800", "url": "/v1/completions", "body": {}}',
+        '{"custom_id": "a", "url": "/v1/completions", "body": {"n": NaN}}',
+        '{"custom_id": "a", "url": "/v1/completions", "body": {"n": ' + "9" * 5000 + "}}",
+        '{"custom_id": "a", "url": ["/v1/completions"], "body": {}}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:60],
+)
+def test_a_line_that_could_not_be_sent_costs_no_other(tmp_path, text):
+    file = tmp_path / "in.jsonl"
+    file.write_text(f"{text}\n{line('b')}\n")
+    assert [bool(request.wrong) for request in requests_of(file)] == [True, False]
+
+
 def test_a_line_cut_off_by_a_kill_is_answered_again(tmp_path):
     file = tmp_path / "out.jsonl"
     whole = json.dumps({"id": "batch_req_1", "custom_id": "a"}) + "\n"

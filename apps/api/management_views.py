@@ -6,7 +6,7 @@ cannot give what it has not got: see `check_grant`.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.db.models import QuerySet
@@ -150,7 +150,7 @@ class KeyDetail(ManagementView):
         for name in ("name", "scopes", "allowed_models"):
             if name in changes and changes[name] is None:
                 raise InvalidRequest(f"'{name}' cannot be null.", param=name)
-        scopes, allowed = changes.get("scopes", []), changes.get("allowed_models")
+        scopes, allowed = changes.get("scopes", key.scopes), changes.get("allowed_models")
         check_grant(self.key, scopes, key.allowed_models if allowed is None else allowed)
         if "expires_at" in changes:
             changes["expires_at"] = _aware(changes["expires_at"])
@@ -284,7 +284,12 @@ def page_size(text: str | None) -> int:
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    """Times without a zone are UTC."""
-    if moment is None or timezone.is_aware(moment):
-        return moment
-    return moment.replace(tzinfo=timezone.get_default_timezone())
+    """In UTC, as times without a zone are. Raises `InvalidRequest` if UTC's calendar lacks it."""
+    if moment is None or timezone.is_naive(moment):
+        return moment and moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest(
+            "'expires_at' must lie in the years 1 to 9999, in UTC.", param="expires_at"
+        ) from None

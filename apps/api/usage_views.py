@@ -98,7 +98,7 @@ def _moment(request: Request, name: str) -> datetime | None:
         moment = parse_datetime(text[:64])
     except ValueError:
         moment = None
-    if moment is None:
+    if moment is None or not 1 < moment.year < 9999:  # a zone or a day moves it out of the calendar
         raise InvalidRequest(f"'{name}' must be a time like 2026-01-31T00:00:00Z.", param=name)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

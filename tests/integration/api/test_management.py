@@ -133,6 +133,24 @@ def test_a_manager_gives_no_more_than_its_own_bounds(
     assert client.post("/api/keys", json={"name": "same", **own}, headers=headers).is_success
 
 
+def test_a_manager_cannot_bring_a_wider_key_back(client: httpx.Client) -> None:
+    manager = client.post("/api/keys", json={"name": "m", "scopes": ["management"]}).json()["key"]
+    ended = {"name": "a", "scopes": ["admin"], "expires_at": "2020-01-01T00:00:00Z"}
+    wider = client.post("/api/keys", json=ended).json()["id"]
+    longer = {"expires_at": "2999-01-01T00:00:00Z"}
+    path = f"/api/keys/{wider}"
+    assert client.patch(path, json=longer, headers=bearer(manager)).status_code == 403
+    narrow = longer | {"scopes": ["inference"]}
+    assert client.patch(path, json=narrow, headers=bearer(manager)).json()["usable"]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_an_end_outside_the_calendar_is_400(client: httpx.Client, moment: str) -> None:
+    reply = client.post("/api/keys", json={"name": "x", "expires_at": moment})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "expires_at"
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "a\nb"])
 def test_names_that_cannot_be_stored_are_400(client: httpx.Client, name: str) -> None:
     for body in ({"name": name}, {"name": "x", "owner": name}):
@@ -163,7 +181,14 @@ def test_lists_are_paged(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"group_by": "password"}, {"start": "yesterday"}, {"key": "nothere0"}]
+    "query",
+    [
+        {"group_by": "password"},
+        {"start": "yesterday"},
+        {"key": "nothere0"},
+        {"end": "0001-01-01T00:00:00Z"},
+        {"end": "9999-12-31T23:59:59-12:00"},
+    ],
 )
 def test_usage_refuses_bad_queries(client: httpx.Client, query: dict[str, str]) -> None:
     assert client.get("/api/usage", params=query).status_code in (400, 404)

@@ -84,6 +84,10 @@ class Core(Protocol):
     def kv_tokens(self) -> int:
         """Capacity of the KV cache in tokens."""
 
+    @property
+    def card(self) -> PoolingCard | None:
+        """None: the model generates."""
+
     def submit(self, body: QueueBody) -> None:
         """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
 

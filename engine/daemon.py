@@ -81,7 +81,7 @@ def serve(args: DaemonArgs, build: Callable[[OnProgress], Core]) -> int:
     threading.excepthook = _end_process
     transport.start()
     try:
-        core = _load(transport, build)
+        core = load(transport, build)
     except EngineStartError as error:
         print(f"The engine did not start: {error}", file=sys.stderr)  # noqa: T201
         transport.fail(error.cause, error.fix)
@@ -111,7 +111,8 @@ def _end_process(broken: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
+def load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
+    """Build the core; the heartbeats tell how far that is, and then what was built."""
     progress = transport.progress
 
     def on_progress(phase: str, done: int, total: int) -> None:
@@ -121,6 +122,7 @@ def _load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
     transport.beat_now()
     core = build(on_progress)
     progress.max_model_len, progress.kv_tokens = core.max_model_len, core.kv_tokens
+    progress.task = core.card.task.value if core.card is not None else ""
     return core
 
 

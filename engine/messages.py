@@ -258,6 +258,7 @@ class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
     blocks_cached: int = 0
     max_model_len: int = 0
     kv_tokens: int = 0  # capacity of the KV cache
+    task: str = ""  # of a pooling model: embed, classify or token_classify
     counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
     figures: StepFigures | None = None
     adapters: list[AdapterBeat] = []

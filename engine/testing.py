@@ -103,6 +103,7 @@ class FakeCore:
         )
         self.max_model_len = speed.max_model_len
         self.kv_tokens = speed.max_num_seqs * speed.max_model_len
+        self.card = None
         self._waiting: deque[_Request] = deque()
         self._running: dict[str, _Request] = {}
         self._out: list[Delta] = []

@@ -71,6 +71,7 @@ class Progress:
     fix: str = ""
     max_model_len: int = 0
     kv_tokens: int = 0
+    task: str = ""  # as in `EngineBeat`
 
 
 @dataclass(slots=True)
@@ -426,6 +427,7 @@ class Transport:
             fix=progress.fix,
             max_model_len=progress.max_model_len,
             kv_tokens=progress.kv_tokens,
+            task=progress.task,
             memory_bytes=resident_bytes(),
         )
         if (loop := self._loop) is not None:

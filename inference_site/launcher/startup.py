@@ -19,6 +19,13 @@ from inference_site.config import ServerSettings
 
 LINE_EVERY_S = 5.0  # without news
 ANSWER_S = 2.0
+FIRST_INPUT = {"input": "Once upon a time"}
+FIRST_CALLS: dict[str, tuple[str, dict[str, Any]]] = {  # task of a model → route, body
+    "": ("/v1/completions", {"prompt": "Once upon a time", "max_tokens": 32}),
+    "embed": ("/v1/embeddings", FIRST_INPUT),
+    "classify": ("/classify", FIRST_INPUT),
+    "token_classify": ("/pooling", FIRST_INPUT),
+}
 
 
 class Startup:
@@ -100,15 +107,23 @@ class Startup:
                 continue
         return beats
 
+    def _task(self) -> str:
+        """What the model is for, as its engine says; empty: it generates."""
+        return next((beat.task for beat in self._beats() if beat.model == self._model), "")
+
     def _finish(self) -> None:
+        task = self._task()
         self.running = False
         self._client.close()
         self._say(f"[{time.monotonic() - self._began:5.1f} s] ready")
-        self._say(welcome(self._settings, self._model))
+        self._say(welcome(self._settings, self._model, task))
 
 
-def welcome(settings: ServerSettings, model: str) -> str:
-    """Where everything is. In production the secrets are not ours to show."""
+def welcome(settings: ServerSettings, model: str, task: str = "") -> str:
+    """Where everything is, and a first call for a model of this `task`.
+
+    In production the secrets are not ours to show.
+    """
     root = settings.base_url
     if settings.uds is not None:
         return f"\n  Unix socket {settings.uds.absolute()}: curl --unix-socket …\n"
@@ -118,10 +133,11 @@ def welcome(settings: ServerSettings, model: str) -> str:
         lines[-1] += f"   user {boot['admin_user']}, password {boot['admin_password']}"
         lines.append(f"  API key    {boot['api_key']}")
     if boot and model:
-        body = json.dumps({"model": model, "prompt": "Once upon a time", "max_tokens": 32})
+        route, fields = FIRST_CALLS[task]
+        body = json.dumps({"model": model, **fields})
         lines += [
             "",
-            f"  curl {root}/v1/completions \\",
+            f"  curl {root}{route} \\",
             f"    -H 'Authorization: Bearer {boot['api_key']}' \\",
             "    -H 'Content-Type: application/json' \\",
             f"    -d '{body}'",

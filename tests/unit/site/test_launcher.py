@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
+from engine import redis_keys
+from engine.messages import EngineBeat, EngineState, pack
 from engine.settings import SettingError
 from engine.tokenizer import Tokenizer
 from inference_site.config import ServerSettings
@@ -17,7 +21,7 @@ from inference_site.launcher import random_model
 from inference_site.launcher.children import Children, ChildSpec
 from inference_site.launcher.listener import listen, listen_unix
 from inference_site.launcher.lock import HomeLock
-from inference_site.launcher.startup import welcome
+from inference_site.launcher.startup import Startup, welcome
 from inference_site.process import how_it_ended, spawn
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
@@ -105,6 +109,37 @@ def test_production_shows_no_secrets(tmp_path: Path) -> None:
     (tmp_path / "bootstrap.json").write_text("{}")
     settings = ServerSettings(home=tmp_path, database_url="postgresql://db/pagoda")
     assert "API key" not in welcome(settings, "m")
+
+
+@pytest.mark.parametrize(
+    ("task", "route", "field"),
+    [
+        ("", "/v1/completions", "prompt"),
+        ("embed", "/v1/embeddings", "input"),
+        ("classify", "/classify", "input"),
+        ("token_classify", "/pooling", "input"),
+    ],
+)
+def test_the_first_call_is_one_that_the_model_can_answer(
+    redis_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, route: str,
+    field: str,
+) -> None:  # fmt: skip
+    boot = {"admin_user": "admin", "admin_password": "p", "api_key": "k"}
+    (tmp_path / "bootstrap.json").write_text(json.dumps(boot))
+    settings = ServerSettings(home=tmp_path)
+    other = EngineBeat(engine="f", model="other", state=EngineState.READY, task="classify")
+    beat = EngineBeat(engine="e", model="m", state=EngineState.READY, task=task)
+    with redis.Redis.from_url(redis_server) as client:
+        for one in (other, beat):
+            client.set(redis_keys.engine_beat(one.engine), pack(one), ex=60)
+    said: list[str] = []
+    startup = Startup(settings, redis_server, "m", False, said.append, 0.0)
+    monkeypatch.setattr(startup, "_healthy", lambda: True)
+    startup.look()
+    assert not startup.running
+    assert f"curl {settings.base_url}{route} " in said[-1]
+    body = json.loads(said[-1].split("-d '")[1].split("'")[0])
+    assert body.keys() - {"max_tokens"} == {"model", field}
 
 
 def test_random_model_speaks_printable_ascii(tmp_path: Path) -> None:

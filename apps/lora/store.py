@@ -60,10 +60,6 @@ def stage_folder(source: Path, version_id: int) -> dict[str, str]:
     return hashes
 
 
-def staged_completely(version_id: int) -> bool:
-    return _complete(incoming_folder(version_id))
-
-
 def seal(version_id: int) -> Path | None:
     """Take the two files out of reach of whoever still sends them. None if one is missing.
 
@@ -71,7 +67,7 @@ def seal(version_id: int) -> Path | None:
     """
     sealed = _sealed(version_id)
     if not _complete(sealed):
-        if not staged_completely(version_id):
+        if not _complete(incoming_folder(version_id)):
             return None
         shutil.rmtree(sealed, ignore_errors=True)
         incoming_folder(version_id).rename(sealed)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.api.models import Owner
 from apps.api.services import Actor
-from apps.lora import store
+from apps.lora.config import FILES
 from apps.lora.jobs import check_soon
 from apps.lora.models import AdapterVersion, SourceKind, VersionState
 from apps.lora.services import version_add
@@ -58,11 +58,16 @@ def upload_find(version_id: int, ticket: str) -> AdapterVersion | None:
 
 
 def upload_file_done(*, version: AdapterVersion, file: str, sha256: str) -> bool:
-    """Note a received file. True when both are here: the check begins, the ticket is spent."""
+    """Note a received file. True when both are noted: the check begins, the ticket is spent.
+
+    Raises `InvalidRequest` when the adapter was deleted meanwhile.
+    """
     with transaction.atomic():
-        row = AdapterVersion.objects.select_for_update().get(pk=version.pk)
+        row = AdapterVersion.objects.select_for_update().filter(pk=version.pk).first()
+        if row is None:
+            raise InvalidRequest("The adapter of this upload was deleted. Add it again.")
         hashes = {**row.hashes, file: sha256}
-        complete = store.staged_completely(row.pk)
+        complete = hashes.keys() >= set(FILES)
         AdapterVersion.objects.filter(pk=row.pk).update(
             hashes=hashes, since=timezone.now(), **({"ticket_digest": ""} if complete else {})
         )

@@ -15,10 +15,10 @@ from apps.api.services import owner_get_or_create
 from apps.lora import checking, store
 from apps.lora.config import CONFIG_FILE, FILES, lora_settings
 from apps.lora.models import AdapterVersion, SourceKind, VersionState
-from apps.lora.services import SYSTEM, version_add
+from apps.lora.services import SYSTEM, adapter_delete, version_add
 from apps.lora.sources import Source, source_from
 from apps.lora.tasks import sweep
-from apps.lora.tickets import upload_open
+from apps.lora.tickets import upload_file_done, upload_open
 from apps.models.models import ServedModel
 from engine.errors import InvalidRequest
 from inference_site.paths import DEMO_ADAPTERS
@@ -132,6 +132,25 @@ def test_version_left_by_a_dead_worker_is_checked_again(base: ServedModel) -> No
     checking.version_check(version.pk)
     version.refresh_from_db()
     assert version.state == VersionState.LOADING
+
+
+def test_upload_is_complete_when_both_files_are_noted_and_not_when_they_lie_there(
+    base: ServedModel, home: Path
+) -> None:
+    version, _ = upload_open(name="mine", base=None, load=True, owner=None, actor=SYSTEM)
+    for name in FILES:
+        (store.incoming_folder(version.pk) / name).write_text("{}")
+    noted = [upload_file_done(version=version, file=name, sha256=f"of {name}") for name in FILES]
+    assert noted == [False, True]
+    version.refresh_from_db()
+    assert version.hashes == {name: f"of {name}" for name in FILES}
+
+
+def test_file_for_an_adapter_that_was_deleted_is_refused(base: ServedModel, home: Path) -> None:
+    version, _ = upload_open(name="mine", base=None, load=True, owner=None, actor=SYSTEM)
+    adapter_delete(name="mine")
+    with pytest.raises(InvalidRequest, match="deleted"):
+        upload_file_done(version=version, file=FILES[0], sha256="")
 
 
 def test_sweep_ends_forgotten_uploads_and_removes_their_files(

@@ -42,6 +42,7 @@ TONES = {
     State.DRAINING: "warn",
     State.FAILED: "bad",
 }
+HOLDS_MEMORY = {State.LOADING, State.READY}  # what is free then says nothing about the model
 VERBS = {
     "load": (services.model_load, "{} is on its way."),
     "unload": (services.model_unload, "{} drains: running answers finish, new ones get 404."),
@@ -184,7 +185,7 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
             "engines": [
                 (engine, beats.get(engine.engine_id), engine_bytes(engine)) for engine in engines
             ],
-            "fit": None if model.ready else fit_of(model),
+            "fit": None if any(e.state in HOLDS_MEMORY for e in engines) else fit_of(model),
             "base_url": settings.PAGODA.base_url,
         }
 

@@ -231,6 +231,18 @@ def test_model_actions_move_the_desired_state(staff: Client, rows: None) -> None
     assert model.desired == Desired.LOADED
 
 
+def test_fit_is_not_asked_while_the_model_itself_takes_the_memory(
+    staff: Client, rows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.models.admin.most_free_bytes", lambda: 1 << 20)
+    model = ServedModel.objects.get(name="m0")
+    page = reverse("admin:catalog_servedmodel_change", args=[model.pk])
+    model.instances.update(state=State.LOADING)
+    assert "does not fit" not in staff.get(page).content.decode()
+    model.instances.update(state=State.FAILED)
+    assert "does not fit" in staff.get(page).content.decode()
+
+
 def test_model_with_engines_is_not_forgotten(staff: Client, rows: None) -> None:
     model = ServedModel.objects.get(name="m0")
     _act(staff, "catalog_servedmodel", "forget", model.pk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PlainValidator, ValidationError
@@ -12,7 +11,7 @@ from apps.api.body import parse_object
 from apps.api.caps import ApiCaps
 from apps.api.errors import from_pydantic
 from apps.api.field_types import PromptField
-from apps.api.parse import chat_of, ignored_names
+from apps.api.parse import Asks, chat_of, shown_names
 from apps.api.schema_types import Int, Schema, checked_text
 from apps.api.schemas import ChatBody
 from engine.errors import InvalidRequest
@@ -21,6 +20,7 @@ from engine.pooling.params import PoolingTask
 TEXT_FORMS = "must be a string, {'text': string} or a list of these"
 TEMPLATE_FIELDS = (
     "messages",
+    "add_special_tokens",
     "add_generation_prompt",
     "continue_final_message",
     "chat_template_kwargs",
@@ -90,7 +90,7 @@ class InputBody(PoolingBody):
 
     input: PromptField | None = None
     messages: list[Any] | None = None
-    add_special_tokens: bool = True
+    add_special_tokens: bool | None = None  # default: true for texts, false for messages
     add_generation_prompt: bool = False
     continue_final_message: bool = False
     chat_template_kwargs: dict[str, Any] | None = None
@@ -201,7 +201,28 @@ def read_rerank(data: bytes, caps: ApiCaps) -> tuple[RerankBody, list[str]]:
     return _validate(RerankBody, raw), _ignored(RerankBody, raw)
 
 
-Reader = Callable[[bytes, ApiCaps], tuple[Any, list[str]]]
+def _no_template(raw: dict[str, Any]) -> bool:
+    return raw.get("messages") is None
+
+
+def _of_ids(raw: dict[str, Any]) -> bool:
+    given = raw.get("input")
+    return isinstance(given, list) and not isinstance(given[0], str)
+
+
+def _uncut(raw: dict[str, Any]) -> bool:
+    bounds = ("truncate_prompt_tokens", "max_tokens_per_query", "max_tokens_per_doc")
+    return all(raw.get(name) is None for name in bounds)
+
+
+NO_EFFECT: dict[str, Asks] = {  # known fields, if given, and the bodies that they do not change
+    "user": lambda raw: True,
+    "truncation_side": _uncut,
+    "add_special_tokens": _of_ids,
+    "add_generation_prompt": _no_template,
+    "continue_final_message": _no_template,
+    "chat_template_kwargs": _no_template,
+}
 
 
 def at_most(param: str, count: int, most: int) -> None:
@@ -226,4 +247,5 @@ def _validate(kind: type[P], raw: dict[str, Any]) -> P:
 
 
 def _ignored(kind: type[PoolingBody], raw: dict[str, Any]) -> list[str]:
-    return ignored_names(raw, frozenset(kind.model_fields))
+    idle = {name for name, asks in NO_EFFECT.items() if raw.get(name) is not None and asks(raw)}
+    return shown_names(name for name in raw if name not in kind.model_fields or name in idle)

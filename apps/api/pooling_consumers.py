@@ -42,7 +42,8 @@ class PoolingConsumer(GenerationConsumer[Any]):
     prefix: ClassVar[str]
 
     async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Any, Any]:
-        runtime, body = self.runtime, call.body
+        runtime = self.runtime
+        body: Any = call.body
         model = await runtime.models.target(body.model, key)
         epoch = runtime.models.catalog.epoch
         card = card_of(model)
@@ -56,7 +57,15 @@ class PoolingConsumer(GenerationConsumer[Any]):
         prompts, shape = await self.work(body, card, model, pooling)
         pooling.second_at = [p.second_at for p in prompts] if any(_seconds(prompts)) else []
         numbers = _numbers(prompts, card, pooling)
-        answer = PoolingAnswer(f"{self.prefix}{call.rid}", body.model, len(prompts), numbers, shape)
+        idle = body.use_activation is not None and pooling.activate is None  # cosines have none
+        answer = PoolingAnswer(
+            f"{self.prefix}{call.rid}",
+            body.model,
+            len(prompts),
+            numbers,
+            shape,
+            unmet=("use_activation",) if idle else (),
+        )
         admission = admission_for(
             call,
             SamplingParams(max_tokens=0),

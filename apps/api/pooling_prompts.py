@@ -85,7 +85,7 @@ def _encode(
                 card.cased(text),
                 most=most,
                 side=body.truncation_side,
-                add_special_tokens=body.add_special_tokens,
+                add_special_tokens=body.add_special_tokens is not False,
             )[0]
         )
         for text in texts

@@ -1,54 +1,17 @@
-"""Every field that a route accepts, and how one sees that it is not accepted in vain.
+"""Every field that a route of generation accepts: rows of `tests.fields`, and one kind more, for
+a field that another API hands to the chat as it is (`AsInChat`).
 
-A row is one of four: two requests that must be answered differently (`Changes`), a request whose
-`X-Pagoda-Ignored` names the field (`Ignored`), a field that another API hands to the chat as it is
-(`AsInChat`), or a test elsewhere, for what this one server cannot show (`ShownBy`). A field of a
-route's schema without a row fails `test_field_table.py`.
+A field of a route's schema without a row fails `test_field_table.py`. The routes of pooling have
+their rows in `tests/integration/api/pooling_table.py`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-Fields = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the rows need to know of the running model."""
-
-    model: str
-    eos: int
-    tokens: list[int]  # greedy answer to the base of the route
-    words: list[str]  # the same, token by token
-
-
-@dataclass(frozen=True)
-class Changes:
-    """`base` and `base` with the field are answered differently."""
-
-    value: Callable[[Facts], Any]
-    base: Callable[[Facts], Fields] = lambda facts: {}
-    primed: bool = False  # send `base` once before, so that its prompt is cached
-
-
-@dataclass(frozen=True)
-class Ignored:
-    """The field is named in the header."""
-
-    value: Any
-    base: Fields = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ShownBy:
-    """Path of a test file and the name of a test in it."""
-
-    file: str
-    test: str
+from tests.fields import Changes, Facts, Fields, Ignored, ShownBy, changes
 
 
 @dataclass(frozen=True)
@@ -59,11 +22,6 @@ class AsInChat:
 
 
 Row = Changes | Ignored | ShownBy | AsInChat
-
-
-def changes(value: Any, **base: Any) -> Changes:
-    return Changes(lambda facts: value, lambda facts: base)
-
 
 PROMPT = "Once upon a time there was a little"
 LONG = "The cat sat on the mat and looked at the moon. " * 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,17 +9,9 @@ import httpx
 import pytest
 
 from apps.api import messages_body, responses_body
-from tests.e2e.serve.field_table import (
-    ROUTES,
-    AsInChat,
-    Changes,
-    Facts,
-    Ignored,
-    Row,
-    ShownBy,
-)
+from tests.e2e.serve.field_table import ROUTES, AsInChat
+from tests.fields import Changes, Facts, accepted, check_row
 from tests.served import Served
-from tests.stack import ROOT
 
 CASES = [(route, name) for route, (_, rows) in ROUTES.items() for name in rows]
 
@@ -52,65 +43,23 @@ def facts(http: httpx.Client) -> dict[str, Facts]:
     return {route: found.get(route, found["/v1/chat/completions"]) for route in ROUTES}
 
 
-PLAIN: dict[str, Any] = {}  # answers to bodies that several rows share
-
-
-def answered_once(http: httpx.Client, route: str, body: dict[str, Any]) -> Any:
-    place = route + repr(body)
-    if place not in PLAIN:
-        PLAIN[place] = answered(http, route, body)
-    return PLAIN[place]
-
-
-def answered(http: httpx.Client, route: str, body: dict[str, Any]) -> Any:
-    """All that a client sees of the answer, but for what differs each time."""
-    reply = http.post(route, json={k: v for k, v in body.items() if v is not None})
-    rid = reply.headers["x-request-id"]
-    text = reply.text.replace(rid, "RID")
-    for name in ("created", "created_at"):
-        head, *rest = text.split(f'"{name}":')
-        text = head + "".join(part.lstrip("0123456789.") for part in rest)
-    return reply.status_code, reply.headers.get("x-client-request-id"), text
-
-
 @pytest.mark.parametrize(("route", "name"), CASES)
 def test_a_field_has_an_effect_or_is_named(
     http: httpx.Client, facts: dict[str, Facts], route: str, name: str
 ) -> None:
     base, rows = ROUTES[route]
-    row: Row = rows[name]
-    known = facts[route]
-    body = {"model": known.model} | base
-    match row:
-        case Changes(value, more, primed):
-            body |= more(known)
-            if primed:
-                answered(http, route, body)
-                plain = answered(http, route, body)
-            else:
-                plain = answered_once(http, route, body)
-            changed = answered(http, route, body | {name: value(known)})
-            assert 200 in (plain[0], changed[0])
-            assert changed != plain
-        case Ignored(value, more):
-            reply = http.post(route, json=body | more | {name: value})
-            assert reply.status_code == 200
-            assert name in reply.headers["x-pagoda-ignored"].split(", ")
-        case AsInChat(value):
-            read = responses_body.read if route == "/v1/responses" else messages_body.read
-            chats = [part for part in read(body | {name: value}) if isinstance(part, dict)]
-            assert chats[0][name] == value
-            assert isinstance(ROUTES["/v1/chat/completions"][1][name], Changes)
-        case ShownBy(file, test):
-            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-            tree = ast.parse((ROOT / file).read_text())
-            assert test in {n.name for n in ast.walk(tree) if isinstance(n, functions)}
+    row = rows[name]
+    if not isinstance(row, AsInChat):
+        check_row(http, facts[route], route, base, name, row)
+        return
+    read = responses_body.read if route == "/v1/responses" else messages_body.read
+    body = {"model": facts[route].model} | base | {name: row.value}
+    chats = [part for part in read(body) if isinstance(part, dict)]
+    assert chats[0][name] == row.value
+    assert isinstance(ROUTES["/v1/chat/completions"][1][name], Changes)
 
 
 def test_every_field_of_every_route_has_a_row(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     for route, (_, rows) in ROUTES.items():
-        body = document["paths"][route]["post"]["requestBody"]
-        reference = body["content"]["application/json"]["schema"]["$ref"]
-        schema = document["components"]["schemas"][reference.rpartition("/")[2]]
-        assert schema["properties"].keys() == rows.keys(), route
+        assert accepted(document, route) == rows.keys(), route

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from engine.config import EngineConfig
+from engine.daemon import load
 from engine.messages import EngineState
 from engine.runner.build import build_core
 from engine.step_loop import StepLoop
@@ -27,6 +29,10 @@ for name, folder in json.loads(sys.argv[1]).items():
         kv_tokens=10_000, pooling=pooling_of(Path(folder), {}),
     )
 """
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}!{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}{{ place }}"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Pooler:
     name: str
     case: str
     config: dict[str, object]
+    template: str | None = TEMPLATE
 
 
 POOLERS = (
@@ -43,7 +50,7 @@ POOLERS = (
     Pooler("reranker", "bert-reranker", {}),
     Pooler("classifier", "bert-forsequenceclassification",
            {"id2label": {"0": "bad", "1": "so-so", "2": "good"}}),
-    Pooler("tagger", "bert-fortokenclassification", {}),
+    Pooler("tagger", "bert-fortokenclassification", {}, template=None),
 )  # fmt: skip
 
 
@@ -57,10 +64,12 @@ def running(stack: Stack, pooler: Pooler, folder: Path) -> Iterator[Path]:
     make_model(next(case for case in CASES if case.name == pooler.case), folder)
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | pooler.config))
+    if pooler.template is not None:
+        (folder / "chat_template.jinja").write_text(pooler.template)
     transport = Transport(f"pooler-{pooler.name}", pooler.name, stack.redis_url)
     transport.start()
-    core = build_core(EngineConfig(model=str(folder), num_threads=1, max_num_seqs=16))
-    loop = StepLoop(core)
+    config = EngineConfig(model=str(folder), num_threads=1, max_num_seqs=16)
+    loop = StepLoop(load(transport, partial(build_core, config)))
     transport.attach(loop)
     thread = threading.Thread(target=loop.run, args=(transport.deliver,), daemon=True)
     thread.start()

@@ -18,9 +18,12 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForSequenceClassification
 
+from apps.api.pooling_consumers import POOLING_CONSUMERS
 from engine import redis_keys
-from engine.messages import Finish, UsageEvent, unpack
+from engine.messages import EngineBeat, Finish, UsageEvent, unpack
+from tests.fields import Facts, accepted, check_row
 from tests.integration.api.poolers import POOLERS, register, running
+from tests.integration.api.pooling_table import BEGUN, ROUTES, TALK
 from tests.stack import Stack
 
 TEXTS = ["the cat", "paris is the capital of france.", "a dog, a cat and 7 dogs!"]
@@ -37,6 +40,13 @@ def folders(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             for pooler in POOLERS
         }
         register(stack, made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def http(stack: Stack, folders: dict[str, Path]) -> Iterator[httpx.Client]:
+    """One for the many rows of the table."""
+    with stack.http() as made:
         yield made
 
 
@@ -252,7 +262,7 @@ def test_what_cannot_be_is_refused_by_name(
 
 
 def test_messages_need_a_chat_template(refused: Any):
-    error = refused("/v1/embeddings", "embedder", messages=[{"role": "user", "content": "the cat"}])
+    error = refused("/pooling", "tagger", messages=TALK)
     assert "chat template" in error["message"]
 
 
@@ -266,6 +276,57 @@ def test_a_request_is_one_row_of_usage_with_prompt_tokens_only(stack: Stack, ask
     assert (event.finish, event.bill["route"]) == (Finish.STOP, "/v1/embeddings")
 
 
-def test_unknown_fields_are_named(client: httpx.Client, folders: dict[str, Path]):
-    body = {"model": "embedder", "input": "the cat", "colour": "red"}
-    assert client.post("/v1/embeddings", json=body).headers["x-pagoda-ignored"] == "colour"
+def test_heartbeats_say_what_a_model_is_for(stack: Stack, folders: dict[str, Path]):
+    with redis.Redis.from_url(stack.redis_url) as client:
+        found = client.mget([redis_keys.engine_beat(f"pooler-{name}") for name in folders])
+    tasks = [unpack(EngineBeat, data).task for data in found]
+    assert tasks == ["embed", "classify", "classify", "token_classify"]
+
+
+FIELDS = [(route, name) for route, (_, rows) in ROUTES.items() for name in rows]
+
+
+@pytest.mark.parametrize(("route", "name"), FIELDS)
+def test_a_field_has_an_effect_or_is_named(http: httpx.Client, route: str, name: str):
+    base, rows = ROUTES[route]
+    check_row(http, Facts(base["model"]), route, base, name, rows[name])
+
+
+def test_every_field_of_every_route_has_a_row(http: httpx.Client):
+    document = http.get("/openapi.json").json()
+    assert ROUTES.keys() == {consumer.route for consumer in POOLING_CONSUMERS}
+    for route, (_, rows) in ROUTES.items():
+        assert accepted(document, route) == rows.keys(), route
+
+
+def test_special_tokens_come_to_a_conversation_if_asked(ask: Any):
+    plain, added = (
+        ask("/v1/embeddings", "embedder", messages=BEGUN, **more)["usage"]["prompt_tokens"]
+        for more in ({}, {"add_special_tokens": True})
+    )
+    assert added == plain + 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/v1/embeddings", {"input": "a", "colour": "red"}, "colour"),
+        ("/v1/embeddings", {"input": [7], "add_special_tokens": True}, "add_special_tokens"),
+        ("/v1/embeddings", {"input": "a", "add_generation_prompt": True}, "add_generation_prompt"),
+        ("/pooling", {"input": "a", "chat_template_kwargs": {}}, "chat_template_kwargs"),
+        ("/pooling", {"input": "a", "truncation_side": "left"}, "truncation_side"),
+        ("/score", {"queries": "a", "documents": "b", "use_activation": True}, "use_activation"),
+        ("/rerank", {"query": "a", "documents": "b", "use_activation": False}, "use_activation"),
+        (
+            "/rerank",
+            {"query": "a", "documents": "b", "truncation_side": "left", "max_tokens_per_doc": 4},
+            None,
+        ),
+    ],
+)
+def test_what_changes_nothing_beside_the_rest_is_named(
+    http: httpx.Client, path: str, body: dict[str, Any], named: str | None
+):
+    reply = http.post(path, json={"model": "embedder", **body})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers.get("x-pagoda-ignored") == named

@@ -46,6 +46,9 @@ NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when tha
         raw["length_penalty"] not in (None, 1) and not raw.get("use_beam_search")
     ),
     **{name: _beside_beams(name) for name in SAMPLED},
+    "skip_reading_prefix_cache": lambda raw: (  # beams live on what they share
+        bool(raw["skip_reading_prefix_cache"]) and bool(raw.get("use_beam_search"))
+    ),
     "user": lambda raw: raw["user"] is not None,
     "metadata": lambda raw: bool(raw["metadata"]),
     "truncation_side": lambda raw: (

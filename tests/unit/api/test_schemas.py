@@ -347,7 +347,13 @@ def test_a_part_without_text_is_refused(part: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("presence_penalty", 1), ("frequency_penalty", 1), ("repetition_penalty", 1.5), ("seed", 1)],
+    [
+        ("presence_penalty", 1),
+        ("frequency_penalty", 1),
+        ("repetition_penalty", 1.5),
+        ("seed", 1),
+        ("skip_reading_prefix_cache", True),
+    ],
 )
 def test_what_beams_do_not_follow_is_named(name: str, value: float) -> None:
     raw = COMPLETION | {name: value}

@@ -131,6 +131,8 @@ class OwnKeyForm(forms.Form):
             granted, asked = getattr(like, name), data.get(name)
             if granted is not None and asked is not None and asked > granted:
                 self.add_error(name, f"At most {granted}: that is what this key may.")
+        if like and like.budget_tokens is not None:  # budgets are counted per key, without end
+            self.add_error("like", "It has a token budget, and a second key would add to it.")
         if like and self._usable.count() >= MOST_KEYS:
             raise forms.ValidationError(
                 f"You hold {MOST_KEYS} keys. Revoke one that you no longer use."

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.api.account import MOST_KEYS
 from apps.api.models import ApiKey, AuditEvent, Owner
-from apps.api.services import KeyLimits, key_create
+from apps.api.services import KeyLimits, key_create, key_edit
 from apps.usage.models import UsageRecord
 from apps.usage.store import rows_add
 from tests.integration.site.usage_rows import made_rows
@@ -115,6 +115,13 @@ def test_bad_key_is_refused_beside_its_field(
 ) -> None:
     reply = own.post(reverse("account:keys"), {"name": "x", "like": key.pk} | fields)
     assert words in reply.content.decode()
+    assert ApiKey.objects.count() == 1
+
+
+def test_budget_is_not_doubled_by_a_second_key(own: Client, key: ApiKey) -> None:
+    key_edit(key=key, budget_tokens=1000)
+    page = own.post(reverse("account:keys"), {"name": "x", "like": key.pk, "budget_tokens": 1})
+    assert "a second key would add to it" in page.content.decode()
     assert ApiKey.objects.count() == 1
 
 

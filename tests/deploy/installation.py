@@ -110,10 +110,12 @@ class Installation:
         found: dict[str, Any] = reply.json()
         return found
 
-    def stream(self, prompt: str, *, model: str, max_tokens: int) -> tuple[str, bool]:
+    def stream(
+        self, prompt: str, *, model: str, max_tokens: int, ignore_eos: bool = False
+    ) -> tuple[str, bool]:
         """Text of a streamed completion, and whether it ended with [DONE]."""
         body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
-        body |= {"stream": True, "ignore_eos": True}
+        body |= {"stream": True, "ignore_eos": ignore_eos}
         text, done = "", False
         with httpx.stream(
             "POST", f"{self.url}/v1/completions", headers=self.headers, json=body, timeout=120

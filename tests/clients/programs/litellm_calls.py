@@ -42,6 +42,7 @@ def tools() -> None:
 @record("completion(response_format=json_schema)")
 def structured() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    schema["additionalProperties"] = False  # or sampled members of other names may come first
     form = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
     made = litellm.completion(messages=TALK, response_format=form, **OPENAI)
     assert '"a"' in made.choices[0].message.content

@@ -11,7 +11,7 @@ from functools import cache
 from prometheus_client import Counter, Histogram
 
 from engine.client import RequestStream
-from engine.errors import PagodaError
+from engine.errors import EngineLost, Overloaded, PagodaError, QuotaExceeded, RateLimited
 
 LATENCY_S = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960)
 TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
@@ -37,6 +37,8 @@ COMPLETION = Histogram(
 ASKED = Histogram("vllm:request_params_max_tokens", "max_tokens.", LABELS, buckets=TOKENS)
 WIDTH = Histogram("vllm:request_params_n", "Choices asked for.", LABELS, buckets=CHOICES)
 REJECTED = Counter("vllm:admission_rejections", "Requests refused at admission.", ["reason"])
+for _kind in (RateLimited, QuotaExceeded, Overloaded, EngineLost):
+    REJECTED.labels(_kind.code or _kind.type)  # a rate needs a series that begins at zero
 
 
 @cache

@@ -78,6 +78,7 @@ def restore(source: Path) -> dict[str, int]:
     try:
         with tarfile.open(source, "r:gz") as archive:
             manifest = _read_manifest(archive)
+            adapters = _store_files(archive)
             with transaction.atomic():
                 for model in reversed(tables()):
                     model._base_manager.all().delete()
@@ -86,7 +87,8 @@ def restore(source: Path) -> dict[str, int]:
                 _outdate_snapshots()
                 if counts != manifest["rows"]:
                     raise InvalidRequest(f"{source} is damaged: rows are missing.")
-            _unpack_store(archive)
+            for name, target in adapters.items():
+                _unpack(archive, name, target)
     except (tarfile.TarError, OSError, KeyError, EOFError, ValueError) as error:
         raise InvalidRequest(f"{source} cannot be read as a backup: {error}.") from None
     return counts
@@ -182,18 +184,25 @@ def _outdate_snapshots() -> None:
     transaction.on_commit(catalog_publish)
 
 
-def _unpack_store(archive: tarfile.TarFile) -> None:
-    """Adapters are named by their digest: what is there already is the same."""
-    root = store_root()
+def _store_files(archive: tarfile.TarFile) -> dict[str, Path]:
+    """Adapter files and where they go; a path that leads elsewhere is refused before any change."""
+    root = store_root().resolve()
+    found = {}
     for entry in archive.getmembers():
         if entry.isfile() and entry.name.startswith("store/"):
-            target = root / Path(entry.name).relative_to("store")
-            if not target.resolve().is_relative_to(root.resolve()):
+            target = (root / Path(entry.name).relative_to("store")).resolve()
+            if not target.is_relative_to(root):
                 raise InvalidRequest(f"The backup holds a path outside the store: {entry.name}.")
-            if not target.exists():
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                target.write_bytes(_member(archive, entry.name).read())
-                target.chmod(0o400)
+            found[entry.name] = target
+    return found
+
+
+def _unpack(archive: tarfile.TarFile, name: str, target: Path) -> None:
+    """Adapters are named by their digest: what is there already is the same."""
+    if not target.exists():
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.write_bytes(_member(archive, name).read())
+        target.chmod(0o400)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> Any:

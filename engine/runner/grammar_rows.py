@@ -95,7 +95,8 @@ class GrammarRows:
 
     def _fill(self, rows: list[int]) -> None:
         for row in rows:
-            matcher = self._matchers[row]
+            if (matcher := self._matchers.get(row)) is None:
+                continue  # its step failed, and the row has ended meanwhile
             try:
                 if matcher.error is None:
                     matcher.fill(self._masks, row)

@@ -101,10 +101,13 @@ class Installation:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
-    def complete(self, prompt: str, *, model: str, max_tokens: int = 16) -> dict[str, Any]:
+    def complete(
+        self, prompt: str, *, model: str, max_tokens: int = 16, ignore_eos: bool = False
+    ) -> dict[str, Any]:
+        body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
         reply = httpx.post(
             f"{self.url}/v1/completions", headers=self.headers, timeout=60,
-            json={"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0},
+            json=body | {"ignore_eos": ignore_eos},
         )  # fmt: skip
         reply.raise_for_status()
         found: dict[str, Any] = reply.json()

@@ -102,3 +102,16 @@ def test_another_pepper_is_refused(filled: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="another key pepper"):
         restore(tmp_path / "b.tar.gz")
     assert ApiKey.objects.get().public_id == filled
+
+
+def test_a_path_that_leaves_the_store_changes_nothing(filled: str, tmp_path: Path) -> None:
+    file = tmp_path / "b.tar.gz"
+    backup(file)
+    with tarfile.open(file, "r:gz") as made, tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as evil:
+        for entry in made.getmembers():
+            evil.addfile(entry, made.extractfile(entry) if entry.isfile() else None)
+        evil.addfile(tarfile.TarInfo("store/../../evil"))
+    ApiKey.objects.all().delete()
+    with pytest.raises(InvalidRequest, match="outside the store"):
+        restore(tmp_path / "evil.tar.gz")
+    assert not ApiKey.objects.exists()

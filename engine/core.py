@@ -12,12 +12,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from engine.beam import BeamSearches
 from engine.cache.manager import CacheManager, KVGroup
 from engine.config import EngineConfig
+from engine.core_contract import ADAPTER_WAIT_S, Gauges
 from engine.errors import InternalError, InvalidRequest, Overloaded, PagodaError
 from engine.intake import Intake
 from engine.logs import event_log
@@ -47,7 +46,6 @@ from engine.wire_errors import describe
 
 DEFAULT_BATCHED_TOKENS = 512  # where `build_core` has not resolved it for the device
 CREDIT_WINDOW = 16  # waiting sequences the scheduler may choose from, at least
-ADAPTER_WAIT_S = 0.005  # with nothing to compute, look so often for adapters that were read
 GRAMMAR_WAIT_S = 0.005  # asleep while nothing but grammars is to be waited for
 MAX_BROKEN_STEPS = 3  # so many failures in a row mean the runner is beyond help
 
@@ -56,64 +54,6 @@ RUNNING, FINISHED, FAILED = Status.RUNNING, Status.FINISHED, Status.FAILED
 DELTA = EventKind.DELTA
 
 log = event_log(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Gauges:
-    """Figures of this moment for the heartbeat."""
-
-    running: int
-    waiting: int
-    blocks_total: int
-    blocks_free: int  # free or evictable
-    blocks_cached: int
-    lora_slots_used: int = 0
-    lora_slots_total: int = 0
-
-
-class Core(Protocol):
-    """What a daemon or an offline class drives. One thread calls everything but the questions."""
-
-    counters: EngineCounters
-    figures: StepFigures
-
-    @property
-    def max_model_len(self) -> int: ...
-
-    @property
-    def kv_tokens(self) -> int:
-        """Capacity of the KV cache in tokens."""
-
-    @property
-    def card(self) -> PoolingCard | None:
-        """None: the model generates."""
-
-    def submit(self, body: QueueBody) -> None:
-        """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
-
-    def cancel(self, rid: str, finish: Finish) -> None:
-        """End a request with an END delta in the next step; an unknown rid is ignored."""
-
-    def step(self) -> list[Delta]:
-        """One turn. Each rid gets STARTED once it has a row, and END or REFUSED exactly once."""
-
-    def has_work(self) -> bool: ...
-
-    def load_adapter(self, source: AdapterSource) -> None:
-        """Know an adapter and read it meanwhile; a failure is told by `adapters`."""
-
-    def unload_adapter(self, digest: str) -> None:
-        """Take no new requests for it; forget it when those here have ended."""
-
-    def adapters(self) -> list[AdapterBeat]: ...
-
-    def gauges(self) -> Gauges: ...
-
-    def view(self) -> CoreView:
-        """Copies of who holds what; called between steps by the thread that steps."""
-
-    def credit(self) -> int:
-        """Sequences that may still be taken from the queue."""
 
 
 class EngineCore:

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from engine import redis_keys
 from engine.config import EngineConfig
-from engine.core import Core
+from engine.core_contract import Core
 from engine.errors import EngineStartError
 from engine.logs import event_log, log_to_stderr
 from engine.machine import machine_settings

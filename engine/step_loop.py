@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from engine.core import Core
+from engine.core_contract import Core
 from engine.messages import AdapterSource, Delta, Finish, QueueBody
 from engine.view import CoreView
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.core import ADAPTER_WAIT_S, Gauges
+from engine.core_contract import ADAPTER_WAIT_S, Gauges
 from engine.errors import EngineStartError, InvalidRequest, PagodaError
 from engine.lora.check import CONFIG
 from engine.lora.manager import AdapterLimits, AdapterManager

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from engine.config import EngineConfig
-from engine.core import Core
+from engine.core_contract import Core
 from engine.daemon import OnProgress, config_texts, daemon_args, parser, serve
 from engine.detokenizer import IncrementalDetokenizer
 from engine.messages import ChoiceDelta, Finish, QueueBody, TokenLogprob

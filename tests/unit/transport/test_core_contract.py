@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.config import EngineConfig
-from engine.core import Core, EngineCore
+from engine.core import EngineCore
+from engine.core_contract import Core
 from engine.lora.manager import AdapterLimits, AdapterManager
 from engine.messages import AdapterSource, AdapterState, Delta, EventKind, Finish, QueueBody
 from engine.sampling_params import SamplingParams

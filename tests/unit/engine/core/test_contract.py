@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.core import Core
+from engine.core_contract import Core
 from engine.messages import Delta, EventKind, Finish
 from engine.testing import FakeCore, FakeSpeed
 from tests.unit.engine.fakes import FakeRunner, make_body, make_harness

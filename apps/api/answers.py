@@ -7,6 +7,7 @@ encoder.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -65,7 +66,7 @@ class Collected:
     stop_reason: str | int | None = None
 
 
-class Answer:
+class Answer(ABC):
     """What both forms share. `chunks` must see every delta of a stream, in order."""
 
     prefix = ""  # of the response id
@@ -102,9 +103,9 @@ class Answer:
             for i in range(self.width)
         ]
 
+    @abstractmethod
     def opening(self) -> bytes:
         """Chunks that come before any token."""
-        raise NotImplementedError
 
     def chunks(self, delta: Delta) -> bytes:
         """Events for one delta, in one piece; empty when nothing may be shown yet."""
@@ -180,19 +181,22 @@ class Answer:
             )
         )
 
+    @abstractmethod
     def _shown(self, text: str) -> bytes:
-        raise NotImplementedError
+        """The member of a chunk's choice that holds its text."""
 
+    @abstractmethod
     def _logprobs(self, choice: ChoiceDelta) -> bytes:
-        raise NotImplementedError
+        """The member that holds its log-probabilities."""
 
+    @abstractmethod
     def _whole(
         self,
         choices: list[Collected],
         scores: list[list[Candidates | None]] | None,
         counts: Counts,
     ) -> dict[str, Any]:
-        raise NotImplementedError
+        """The answer that is not streamed, as one object."""
 
     def _collect(self, into: Collected, choice: ChoiceDelta) -> None:
         self._collect_text(into, choice)

@@ -8,6 +8,7 @@ disconnect only after the handler has returned, so `__call__` is our own.)
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from channels.consumer import AsyncConsumer
 
 from apps.api import request_metrics
-from apps.api.admission import Call, admission_for, fit, sampling_for
+from apps.api.admission import Call
 from apps.api.answers import Answer
 from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.body import (
@@ -33,19 +34,15 @@ from apps.api.errors import (
     public_error,
     wrong_method,
 )
-from apps.api.model_texts import ModelText
 from apps.api.output_form import asks_for_form
-from apps.api.prompt import Prompt
 from apps.api.replies import JSON, SSE, own_id, printable, refuse, reply_headers
 from apps.api.runtime import WebRuntime
 from apps.api.schemas import GenerationBody
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import Headers, ResponseWriter, Send, abort_connection
-from apps.models.catalog import CatalogModel
-from engine.client import RequestStream, StaleSnapshot, new_rid
+from engine.client import Admission, RequestStream, StaleSnapshot, new_rid
 from engine.errors import Overloaded, PagodaError
 from engine.messages import Counts, EventKind
-from engine.sampling_params import SamplingParams
 
 B = TypeVar("B", bound=GenerationBody)
 TOKEN_CHARS = 4  # of text, roughly
@@ -60,8 +57,8 @@ class Opened:
     answer: Answer
 
 
-class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
-    """What completions and chat share: read, check, admit, answer."""
+class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
+    """What all routes that reach the engine share: read, check, admit, answer."""
 
     route: ClassVar[str]
     runtime: WebRuntime  # given to `as_asgi`
@@ -180,29 +177,9 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
             return
         raise Overloaded("The catalog keeps changing.", param="catalog", retry_after_s=1)
 
-    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Answer, Any]:
-        runtime = self.runtime
-        body: Any = call.body
-        model = await runtime.models.target(call.body.model, key)
-        epoch = runtime.models.catalog.epoch
-        params = sampling_for(body, model, runtime.caps)
-        prompts = await self.tokenise(body, model)
-        fit(params, body, prompts, model, key)
-        text = await runtime.prompts.text_of(model)
-        answer = self._made = await runtime.prompts.near(
-            body.form_chars, lambda: self.answer(call.rid, body, text, params, prompts)
-        )
-        admission = admission_for(
-            call,
-            params,
-            prompts,
-            model,
-            key,
-            catalog_epoch=epoch,
-            price=runtime.models.prices.of(model.name, model.base),
-            settings=runtime.settings,
-        )
-        return answer, admission
+    @abstractmethod
+    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Any, Admission]:
+        """Check the body against the model; its answer to come, and what to submit."""
 
     async def _reread(self, kind: str, key: KeySnapshot) -> KeySnapshot:
         """Raises `InvalidApiKey` or `PermissionDenied` when the key may infer no longer."""
@@ -242,16 +219,9 @@ class GenerationConsumer(AsyncConsumer, Generic[B]):  # type: ignore[misc]
     def error_body(self, error: PagodaError, rid: str) -> bytes:
         return json_of(error)
 
+    @abstractmethod
     def parse(self, data: bytes) -> tuple[B, list[str]]:
-        raise NotImplementedError
-
-    async def tokenise(self, body: B, model: CatalogModel) -> list[Prompt]:
-        raise NotImplementedError
-
-    def answer(
-        self, rid: str, body: B, text: ModelText, params: SamplingParams, prompts: list[Prompt]
-    ) -> Answer:
-        raise NotImplementedError
+        """The body, checked, and the names of fields that mean nothing here."""
 
 
 async def _stream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,14 +51,14 @@ class EventAnswer(ChatAnswer):
             events += self.blocks.finish()
         return events
 
+    @abstractmethod
     def render(self, change: BlockEvent) -> bytes:
         """The events that tell one change."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finished(self, counts: Counts) -> dict[str, Any]:
         """The whole answer as one object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failure(self, error: PagodaError) -> bytes:
         """The event that ends a stream that has begun and cannot go on."""
-        raise NotImplementedError

@@ -1,19 +1,62 @@
-"""The two routes that most clients use: completions and chats."""
+"""Routes that generate: what they share, and the two that most clients use."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from apps.api import parse
+from apps.api.admission import Call, admission_for, fit, sampling_for
 from apps.api.answers import Answer, Wishes
 from apps.api.chat_answers import ChatAnswer, chat_pipelines, follow_form, limit_thinking
 from apps.api.completion_answers import CompletionAnswer
-from apps.api.consumers import GenerationConsumer
+from apps.api.consumers import B, EngineConsumer
 from apps.api.model_texts import ModelText
 from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody, CompletionBody
+from apps.api.selectors import KeySnapshot
 from apps.models.catalog import CatalogModel
+from engine.client import Admission
 from engine.sampling_params import SamplingParams
+
+
+class GenerationConsumer(EngineConsumer[B]):
+    """Prompts become token ids, and an answer is made for the tokens to come."""
+
+    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Answer, Admission]:
+        runtime = self.runtime
+        body: Any = call.body
+        model = await runtime.models.target(call.body.model, key)
+        epoch = runtime.models.catalog.epoch
+        params = sampling_for(body, model, runtime.caps)
+        prompts = await self.tokenise(body, model)
+        fit(params, body, prompts, model, key)
+        text = await runtime.prompts.text_of(model)
+        answer = self._made = await runtime.prompts.near(
+            body.form_chars, lambda: self.answer(call.rid, body, text, params, prompts)
+        )
+        admission = admission_for(
+            call,
+            params,
+            prompts,
+            model,
+            key,
+            catalog_epoch=epoch,
+            price=runtime.models.prices.of(model.name, model.base),
+            settings=runtime.settings,
+        )
+        return answer, admission
+
+    @abstractmethod
+    async def tokenise(self, body: B, model: CatalogModel) -> list[Prompt]:
+        """The prompts of the body as token ids."""
+
+    @abstractmethod
+    def answer(
+        self, rid: str, body: B, text: ModelText, params: SamplingParams, prompts: list[Prompt]
+    ) -> Answer:
+        """What turns deltas into this route's words."""
 
 
 class Completions(GenerationConsumer[CompletionBody]):

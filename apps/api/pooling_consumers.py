@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from apps.api import pooling_answers, pooling_prompts
 from apps.api.admission import Call, admission_for
-from apps.api.consumers import GenerationConsumer, Opened
+from apps.api.consumers import EngineConsumer, Opened
 from apps.api.pooling_answers import PoolingAnswer, Shape
 from apps.api.pooling_bodies import (
     ClassifyBody,
@@ -26,6 +27,7 @@ from apps.api.replies import JSON
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import Headers, ResponseWriter
 from apps.models.catalog import CatalogModel
+from engine.client import Admission
 from engine.errors import InvalidRequest
 from engine.messages import Counts
 from engine.pooling.card import PoolingCard
@@ -36,12 +38,12 @@ FLOAT_CHARS = 12  # of JSON
 MAX_FLOATS = 1 << 22  # of one answer with a row per token
 
 
-class PoolingConsumer(GenerationConsumer[Any]):
+class PoolingConsumer(EngineConsumer[Any]):
     """Reads, checks and admits as generation does; the engine answers with vectors."""
 
     prefix: ClassVar[str]
 
-    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[Any, Any]:
+    async def _prepare(self, call: Call, key: KeySnapshot) -> tuple[PoolingAnswer, Admission]:
         runtime = self.runtime
         body: Any = call.body
         model = await runtime.models.target(body.model, key)
@@ -89,15 +91,15 @@ class PoolingConsumer(GenerationConsumer[Any]):
         timing = b"queue;dur=%d, total;dur=%d" % (counts.queue_ms, counts.total_ms)
         await writer.whole(200, [JSON, *headers, (b"server-timing", timing)], body)
 
+    @abstractmethod
     def pooling(self, body: Any, card: PoolingCard) -> PoolingParams:
         """What the engine shall do; whether the model can is checked after."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def work(
         self, body: Any, card: PoolingCard, model: CatalogModel, pooling: PoolingParams
     ) -> tuple[list[PoolingPrompt], Shape]:
         """The prompts, and how their vectors become an answer."""
-        raise NotImplementedError
 
 
 class Embeddings(PoolingConsumer):

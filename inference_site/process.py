@@ -42,6 +42,11 @@ def environment(*, without: Sequence[str] = (), **more: str) -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if name not in without} | more
 
 
+def bare_environment(names: Sequence[str], **more: str) -> dict[str, str]:
+    """Only these names of this process's environment, for a child that must not see the rest."""
+    return {name: os.environ[name] for name in names if name in os.environ} | more
+
+
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send a signal to a child that may have ended already."""
     if process.poll() is None:

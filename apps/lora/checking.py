@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from apps.lora.models import AdapterVersion, SourceKind
 from apps.models.sources import SourceMissing, local_folder
 from engine.config import EngineConfig
 from engine.errors import InvalidRequest
+from inference_site.process import bare_environment
 
 log = logging.getLogger(__name__)
 MAX_REPORT_BYTES = 1 << 20
@@ -115,11 +115,11 @@ def _report(folder: Path, version: AdapterVersion, settings: LoraSettings) -> di
     argv += [str(settings.adapter_check_memory_bytes), str(settings.adapter_check_s)]
     argv += ["engine.lora.validate", str(folder), "--base", base_folder, "--json"]
     argv += [f"--max-rank={max_rank(base.engine_options)}"]
-    env = {name: os.environ[name] for name in KEPT_NAMES if name in os.environ}
+    env = bare_environment(KEPT_NAMES, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     try:
         done = subprocess.run(
-            argv, env=env | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=settings.adapter_check_s,
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=settings.adapter_check_s,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise CheckFailed(

@@ -24,8 +24,7 @@ from django.utils import timezone
 
 from apps.models.models import Host, ServedModel
 from apps.models.selectors import model_state
-from engine.machine import MachineSettings
-from engine.settings import read
+from engine.machine import machine_settings
 from inference_site.config import ServerSettings
 from inference_site.redis import NoRedis, find_redis
 
@@ -173,7 +172,7 @@ def check_device(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding(
             Level.WARN, "device", "no C compiler: CPU engines run several times slower", fix
         )
-    cache = Path(read(MachineSettings, os.environ).cache_dir).expanduser()
+    cache = Path(machine_settings().cache_dir).expanduser()
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(place, os.W_OK):
         words = f"{cache} cannot be written: kernels are built at each start"

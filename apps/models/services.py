@@ -22,7 +22,7 @@ from django.db.models import F
 from apps.api.services import Actor, audit_record
 from apps.lora.models import Adapter
 from apps.models.models import CatalogEpoch, Desired, EngineInstance, ServedModel, State
-from engine import redis_keys
+from engine import redis_keys, scripts
 from engine.config import EngineConfig
 from engine.errors import EngineStartError, InvalidRequest, ModelNotFound
 from inference_site.redis import redis_url
@@ -33,11 +33,6 @@ SYSTEM = Actor()
 TEXT_FILES = {"chat_template", "tool_call_parser", "reasoning_parser"}
 OPTION_NAMES = frozenset(f.name for f in dataclasses.fields(EngineConfig)) - {"model", "revision"}
 # KEYS: the epoch. ARGV: the database's. Never moves it back.
-_RAISE = """
-local now = tonumber(redis.call('GET', KEYS[1]) or '0')
-if tonumber(ARGV[1]) > now then redis.call('SET', KEYS[1], ARGV[1]) end
-return redis.status_reply('OK')
-"""
 
 
 @transaction.atomic
@@ -173,7 +168,8 @@ def catalog_publish() -> bool:
 def epoch_publish(client: redis.Redis) -> None:
     """Raise Redis' copy of the epoch to the database's. One SQL query, one command."""
     epoch = CatalogEpoch.objects.values_list("epoch", flat=True).first() or 1
-    client.eval(_RAISE, 1, redis_keys.CATALOG_EPOCH, str(epoch))
+    call = scripts.Call(scripts.script("raise_epoch"), (redis_keys.CATALOG_EPOCH,), (epoch,))
+    scripts.run(client, call)
 
 
 def source_resolved(source: str) -> str:

@@ -29,7 +29,6 @@ class GrammarRows:
     def __init__(self, rows: int, vocab_size: int) -> None:
         self._matchers: dict[int, Matcher] = {}
         self._masks = np.zeros((rows, (vocab_size + 31) // 32), np.int32)
-        self._barred = np.zeros((rows, vocab_size), np.bool_)  # the same, a byte each
         self._vocab_size = vocab_size
         self._pool: ThreadPoolExecutor | None = None
         self._filling: Future[None] | None = None
@@ -73,12 +72,22 @@ class GrammarRows:
             return failed
         self._filling.result()
         self._filling = None
+        places = [i for i, row in enumerate(rows.tolist()) if row in self._matchers]
+        masks = self._masks[rows[places]]
+        barred = np.unpackbits(
+            ~masks.view(np.uint8), axis=1, bitorder="little", count=self._vocab_size
+        ).view(np.bool_)
         logits = logits_SV.numpy()
-        for i, row in enumerate(rows.tolist()):
-            if row in self._matchers:
-                np.copyto(logits[i], _OUT, where=self._barred[row])
-                if (error := self._failed.pop(row, None)) is not None:
-                    failed[i] = error
+        for i, mask, barred_V in zip(places, masks, barred, strict=True):
+            np.copyto(logits[i], _OUT, where=barred_V)
+            error = self._failed.pop(int(rows[i]), None)
+            if error is None and not mask.any():
+                error = InvalidRequest(
+                    "The grammar leads to a place where no token of this model may follow.",
+                    param="structured_outputs",
+                )
+            if error is not None:
+                failed[i] = error
         return failed
 
     def accept(self, rows: NDArray[np.int32], token_ids: NDArray[np.int64]) -> None:
@@ -100,7 +109,6 @@ class GrammarRows:
             try:
                 if matcher.error is None:
                     matcher.fill(self._masks, row)
-                    self._unpack(row)
             except Exception:
                 log.exception("mask_failed", row=row)
                 self._failed[row] = InternalError(
@@ -108,14 +116,3 @@ class GrammarRows:
                 )
             if matcher.error is not None:
                 self._failed[row] = matcher.error
-
-    def _unpack(self, row: int) -> None:
-        """Here, beside the forward pass, and not in `apply`, which the step waits for."""
-        mask = self._masks[row]
-        if not mask.any():
-            self._failed[row] = InvalidRequest(
-                "The grammar leads to a place where no token of this model may follow.",
-                param="structured_outputs",
-            )
-        bits = np.unpackbits(~mask.view(np.uint8), bitorder="little", count=self._vocab_size)
-        self._barred[row] = bits.view(np.bool_)

@@ -15,7 +15,7 @@ FROM base AS web-packages
 RUN python3 -m venv /opt/pagoda
 COPY requirements deploy/install /src/requirements/
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
-    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=cache,target=/var/cache/pip \
     cd /src/requirements && ./install cpu.lock web.in
 
 # --- Pagoda itself -----------------------------------------------------------------------------
@@ -26,7 +26,7 @@ RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isol
 
 FROM web-packages AS engine-cpu-build
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
-    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=cache,target=/var/cache/pip \
     cd /src/requirements && ./install cpu.lock engine.in
 COPY . /src
 RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation /src \
@@ -71,7 +71,7 @@ RUN apt-get update \
     && install -d -o pagoda -g pagoda -m 0700 /var/lib/pagoda /var/lib/pagoda/lora /var/lib/pagoda/cache
 COPY requirements deploy/install /src/requirements/
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
-    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=cache,target=/var/cache/pip \
     cd /src/requirements && grep -v '^torch==\|^triton==' cpu.lock > cuda.lock \
     && ./install cuda.lock web.in engine.in
 COPY . /src

@@ -19,8 +19,8 @@ ASK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).
 
 
 def check_all(site: Installation, check: Checks) -> None:
-    said("promtool", "check", "rules", str(site.folder / RULES))
-    check("promtool accepts the alert rules", True)
+    verdict = said("promtool", "check", "rules", str(site.folder / RULES))
+    check("promtool accepts the alert rules", "SUCCESS" in verdict)
     traffic(site)
     wait_for("a scrape", lambda: ask(site, 'up{job="pagoda"} == 1'), 60)
     for file in sorted((site.folder / BOARDS).glob("*.json")):

@@ -15,6 +15,10 @@ from tests.deploy.installation import MODEL, SERVICES, Installation, wait_for
 ROOT = Path(__file__).parents[2]
 PROMPT = "Once upon a time there was a pagoda, and in it"
 STREAMS = 32
+READ_METRICS = (
+    "import urllib.request as u; "
+    "print(u.urlopen('http://127.0.0.1:8000/metrics', timeout=5).read().decode())"
+)
 KILLED = ("web", "engine-cpu", "settler", "worker", "redis", "postgres", "proxy")
 
 
@@ -107,8 +111,8 @@ def scale(site: Installation, check: Checks) -> None:
     time.sleep(3)  # the proxy looks names up again every two seconds
     for _ in range(20):
         site.complete("Hello", model=MODEL, max_tokens=1)
-    logs = [docker("logs", c) for c in site.compose("ps", "-q", "web").split()]
-    check("both web processes are up", len(logs) == 2)
+    answered = [completions(container) for container in site.compose("ps", "-q", "web").split()]
+    check("the proxy sends requests to both web processes", len(answered) == 2 and all(answered))
 
 
 def rolling_restart(site: Installation, check: Checks) -> None:
@@ -148,6 +152,13 @@ def backup(site: Installation, check: Checks) -> None:
     site.sql("DELETE FROM api_apikey")
     docker("exec", site.container("web"), "pagoda", "restore", "/tmp/backup.tar", "--yes")
     check("backup and restore bring the keys back", site.sql(rows) == before != "0")
+
+
+def completions(container: str) -> int:
+    """How many completions this web process has answered with 200, by its own count."""
+    page = docker("exec", container, "python3", "-c", READ_METRICS)
+    mark = 'pagoda_http_requests_total{route="/v1/completions",status="200"} '
+    return sum(int(float(line.split()[-1])) for line in page.splitlines() if line.startswith(mark))
 
 
 def healthy(site: Installation, service: str) -> list[str]:

@@ -109,6 +109,8 @@ def _check_event(path: str, event: str) -> None:
 def _check_error(path: str, body: dict[str, Any]) -> None:
     if path.startswith("/v1/messages"):
         assert body["type"] == "error"
+        if body["error"]["type"] == "request_too_large":  # of their pages, not of their types
+            body["error"]["type"] = "invalid_request_error"
         check("anthropic.types.ErrorResponse", body)
         return
     assert body.keys() == {"error"}

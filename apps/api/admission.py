@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from apps.api.caps import ApiCaps, ApiSettings
 from apps.api.prompt import Prompt
-from apps.api.schemas import ChatBody, GenerationBody, asked_tokens
+from apps.api.schemas import ChatBody, GenerationBody, asked_name, asked_tokens
 from apps.api.selectors import KeySnapshot, Price
 from apps.models.catalog import CatalogModel
 from engine.client import Admission
@@ -67,9 +67,10 @@ def fit(
         params.max_tokens = left if params.max_tokens is None else min(params.max_tokens, left)
         params.min_tokens = min(params.min_tokens, params.max_tokens)
     elif longest + asked > room:
+        name = asked_name(body)
         raise ContextTooLong(
-            f"The prompt has {longest} tokens and max_tokens asks for {asked}: {longest + asked} "
-            f"in all, and {model.name} takes {room}. Shorten the prompt or lower max_tokens.",
+            f"The prompt has {longest} tokens and {name} asks for {asked}: {longest + asked} "
+            f"in all, and {model.name} takes {room}. Shorten the prompt or lower {name}.",
             param=param,
         )
 

@@ -28,10 +28,10 @@ def renamed(error: InvalidRequest, names: dict[str, str]) -> InvalidRequest:
     """The refusal of a chat in the words of the API that was called."""
     param = error.param or ""
     chat_name = param.split(".")[0].split("[")[0]
-    if chat_name not in names:
-        return error
-    ours = names[chat_name]
-    return type(error)(error.message.replace(f"'{param}'", f"'{ours}'"), param=ours)
+    ours = names.get(chat_name, error.param)
+    message = error.message.replace(f"'{param}'", f"'{ours}'")
+    longest = "max_completion_tokens"  # stands in the words about another field, too
+    return type(error)(message.replace(longest, names[longest]), param=ours)
 
 
 def texts(item: dict[str, Any], path: str, *names: str) -> list[str]:

@@ -16,10 +16,10 @@ from typing import TypeVar
 from apps.api.caps import ApiSettings
 from apps.api.model_texts import MAX_TOKENIZERS, ModelText, model_text
 from apps.api.prompt import Prompt
-from apps.api.rendering import conversation_prompt
+from apps.api.rendering import conversation_prompt, most_chars
 from apps.api.schemas import ChatBody, CompletionBody, GenerationBody, asked_tokens
 from apps.models.catalog import CatalogModel, TextOptions
-from engine.errors import EngineStartError, InvalidRequest, Overloaded
+from engine.errors import ContextTooLong, EngineStartError, InvalidRequest, Overloaded
 from engine.tokenizer import Tokenizer
 
 T = TypeVar("T")
@@ -79,6 +79,7 @@ class PromptPool:
             size = sum(map(len, body.token_lists())) if body.echo else 0  # only echo decodes them
             work = partial(_given_ids, body, model, text.tokenizer)
         else:
+            _check_chars(texts, body, model)
             size = sum(map(len, texts))
             work = partial(_encode_all, text.tokenizer, texts, body.add_special_tokens, body.echo)
         return _cut(await self.near(size, work), body, model, text.tokenizer)
@@ -108,6 +109,17 @@ def _cut(
     return [
         prompt.cut(max(1, most), body.truncation_side or "left", tokenizer) for prompt in prompts
     ]
+
+
+def _check_chars(texts: list[str], body: CompletionBody, model: CatalogModel) -> None:
+    """Raises `ContextTooLong` for what cannot fit, before it costs the time to tokenise it."""
+    longest = max(map(len, texts))
+    if longest > most_chars(body, model):
+        raise ContextTooLong(
+            f"The prompt has {longest} characters; {model.name} takes {model.max_model_len} "
+            "tokens, prompt and output together. Shorten the prompt.",
+            param="prompt",
+        )
 
 
 def _encode_all(

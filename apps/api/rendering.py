@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.api.model_texts import ModelText
 from apps.api.prompt import Prompt
-from apps.api.schemas import ChatBody
+from apps.api.schemas import ChatBody, GenerationBody
 from apps.models.catalog import CatalogModel
 from engine.chat_template import MAX_CHARS
 from engine.errors import EngineStartError, InvalidRequest
@@ -45,7 +45,7 @@ def render_chat(
         tools=[tool.for_template() for tool in offered] or None,
         add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
         continue_final_message=body.continue_final_message,
-        max_chars=_most_chars(body, model),
+        max_chars=most_chars(body, model),
         **template_kwargs(body, text.template_words),
     )
     ids = text.tokenizer.encode(rendered, add_special_tokens=body.add_special_tokens)
@@ -107,7 +107,7 @@ def _with_own_template(text: ModelText, body: ChatBody) -> ModelText:
         raise InvalidRequest(error.cause, param="chat_template") from None
 
 
-def _most_chars(body: ChatBody, model: CatalogModel) -> int:
+def most_chars(body: GenerationBody, model: CatalogModel) -> int:
     """More characters cannot fit the context in any language; what is cut afterwards may."""
     if body.truncate_prompt_tokens is not None:
         return MAX_CHARS

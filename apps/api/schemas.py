@@ -213,6 +213,11 @@ class ChatBody(GenerationBody):
 
 def asked_tokens(body: GenerationBody) -> int | None:
     """The output that a request itself asks for, or None when a default decides."""
-    if isinstance(body, ChatBody) and body.max_completion_tokens is not None:
-        return body.max_completion_tokens
-    return body.max_tokens
+    asked: int | None = getattr(body, asked_name(body))
+    return asked
+
+
+def asked_name(body: GenerationBody) -> str:
+    """The field that bounds the output."""
+    newer = isinstance(body, ChatBody) and body.max_completion_tokens is not None
+    return "max_completion_tokens" if newer else "max_tokens"

@@ -113,3 +113,8 @@ def test_adapter_costs_what_its_base_costs_unless_it_has_a_price_of_its_own() ->
     asked = (("cheap", "base"), ("dear", "base"), ("x", "y"))
     assert [prices.of(*names).version for names in asked] == [1, 2, 3]
     assert PriceList([]).of("base").version == 0
+
+
+def test_the_bound_has_the_name_that_the_caller_used() -> None:
+    with pytest.raises(ContextTooLong, match=r"lower max_completion_tokens\.$"):
+        settled(chat(max_completion_tokens=60, max_tokens=1), 41)

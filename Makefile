@@ -1,19 +1,21 @@
-# Targets: setup serve test test-all check fmt bench clean. `make` alone lists them.
+# Targets: setup serve test test-all chaos check fmt bench clean. `make` alone lists them.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.setup-done
 MODEL  ?=
+HOURS  ?= 1
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all test-postgres check fmt bench clean
+.PHONY: help setup serve test test-all test-postgres chaos check fmt bench clean
 
 help:
 	@echo "make serve [MODEL=path-or-hub-id] [ARGS=\"--max-model-len 4096\"]  serve a model (default: the bundled one)"
 	@echo "make test       unit, integration and end-to-end tests (at most 8 minutes on 2 cores)"
 	@echo "make test-all   the same, then volume, clients, chaos and browser suites"
 	@echo "make test-postgres   the integration suite on a PostgreSQL of its own (needs Debian's postgresql)"
+	@echo "make chaos HOURS=n   kill everything for n hours, compare all books, add to docs/reliability/"
 	@echo "make check      lint, types, migrations, import directions"
 	@echo "make bench      speed of engine and web tier, each beside its control"
 	@echo "make fmt        format the code"
@@ -44,6 +46,9 @@ test-all: test
 
 test-postgres: setup
 	$(BIN)/python -m tests.postgres $(ARGS)
+
+chaos: setup
+	$(BIN)/python -m tests.chaos.storm --hours $(HOURS) $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -79,10 +79,11 @@ def add(
 
 
 def commit() -> str:
-    """The commit that is checked out, with a `+` where files differ from it."""
-    words = ["git", "describe", "--always", "--abbrev=9", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    """The commit that is checked out, with a `+` where files other than documents differ."""
+    git = ["git", "-C", str(ROOT)]
+    name = subprocess.check_output([*git, "rev-parse", "--short=9", "HEAD"], text=True).strip()
+    differ = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ":(exclude)docs"], check=False)
+    return name + "+" * differ.returncode
 
 
 def read(path: Path) -> Evidence:

@@ -26,6 +26,7 @@ from apps.api.models import ApiKey, Owner, Scope
 from apps.api.services import LIMITS, KeyLimits, key_create, key_revoke
 from apps.models.admin_base import actor_of
 from apps.usage import export, log, report
+from apps.usage.bodies import body_read
 from apps.usage.dashboard import Dashboard
 from apps.usage.forms import UsageForm
 from apps.usage.models import UsageRecord
@@ -103,6 +104,7 @@ def request_detail(request: HttpRequest, owners: list[Owner], rid: str) -> HttpR
     if row is None:
         raise Http404
     context = request_context(row) | BASE | {"title": "Request"}
+    context |= {"body": body_read(rid), "may_see_bodies": True}
     return render(request, "console/request.html", context | {"back": reverse("account:requests")})
 
 

@@ -20,6 +20,7 @@ from apps.api import request_metrics
 from apps.api.admission import Call
 from apps.api.answers import Answer
 from apps.api.auth import authenticate, authenticate_again, require_scope
+from apps.api.bodies import Copy
 from apps.api.body import (
     Disconnected,
     Header,
@@ -55,6 +56,7 @@ class Opened:
 
     stream: RequestStream
     answer: Answer
+    copy: Copy | None
 
 
 class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
@@ -67,6 +69,7 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
         """One consumer is made for each request."""
         self.runtime = runtime
         self._made: Answer | None = None
+        self._data = b""  # the body as it came, until the request is admitted
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         rid = scope.get("pagoda_rid") or new_rid()
@@ -78,6 +81,8 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
             await self._interrupted(rid, writer, send)
         finally:
             await writer.close()
+            if writer.copy is not None:
+                self.runtime.bodies.put(writer.copy)
             for watcher in watchers:
                 watcher.cancel()
                 await asyncio.wait(watchers)
@@ -114,7 +119,7 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
             raise wrong_method(scope["method"], ["POST"])
         check_headers(headers)
         check_content_type(headers)
-        data = await read_body(receive, headers, runtime.caps.max_body)
+        data = self._data = await read_body(receive, headers, runtime.caps.max_body)
         # JSON is read some 16 times faster than text is tokenised; forms take longer to check
         work = len(data) if asks_for_form(data) else len(data) // 16
         body, ignored = await runtime.prompts.near(work, lambda: self.parse(data))
@@ -131,6 +136,7 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
     async def _answer(self, call: Call, key: KeySnapshot, writer: ResponseWriter) -> None:
         async with self._open(call, key) as opened:
             self.runtime.opened(writer, key)
+            writer.copy = opened.copy
             try:
                 await opened.stream.started()
                 headers = reply_headers(call, opened.answer.unmet, opened.stream.limits_left)
@@ -168,8 +174,10 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
             except StaleSnapshot as stale:
                 key = await self._reread(stale.kind, key)
                 continue
+            data, self._data = self._data, b""
+            copy = Copy(call.rid, key.public_id, data) if key.keeps_bodies else None
             try:
-                yield Opened(stream, answer)
+                yield Opened(stream, answer, copy)
             except BaseException as error:
                 await submitted.__aexit__(type(error), error, error.__traceback__)
                 raise

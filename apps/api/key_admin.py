@@ -22,7 +22,11 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timeuntil
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldBooleanWidget,
+)
 
 from apps.api import services
 from apps.api.key_use import keys_use
@@ -38,8 +42,15 @@ from engine.errors import PagodaError
 from inference_site.redis import redis_url
 
 LIMITS = services.LIMITS
-KEY_FIELDS = ("name", "scopes", "allowed_models", *LIMITS, "expires_at")
+KEEPING = ("keep_bodies_days", "consent")
+KEY_FIELDS = ("name", "scopes", "allowed_models", *LIMITS, "expires_at", "keep_bodies_days")
 SPARK_DAYS = 30
+CONSENT = (
+    "With a number of days, the whole text of each request of this key and of its answer is stored "
+    "in the database as it went over the wire (the first 1 MiB of each), not encrypted. Operators "
+    "and the key's owner can read it in the request log; it is in backups. It is deleted after so "
+    "many days, and at once when the field is emptied."
+)
 LABELS = {
     "rpm": "requests per minute",
     "tpm": "tokens per minute",
@@ -66,11 +77,18 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="What this key may use. None ticked: everything, also what is added later.",
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
+    consent = forms.BooleanField(
+        required=False,
+        label="The owner of this key agrees",
+        help_text=CONSENT,
+        widget=UnfoldBooleanWidget,
+    )
 
     class Meta:
         model = ApiKey
         fields = ("owner", *KEY_FIELDS)
         labels = {name: label.capitalize() for name, label in LABELS.items()}
+        labels |= {"keep_bodies_days": "Keep texts for (days)"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,6 +96,14 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
             field = self.fields["allowed_models"]
             names = served_names() | set(self.instance.allowed_models)  # also those that are gone
             field.choices = [(name, name) for name in sorted(names)]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """Keeping texts, or keeping them for longer, needs the owner's word each time."""
+        data: dict[str, Any] = super().clean() or {}
+        days, before = data.get("keep_bodies_days"), self.initial.get("keep_bodies_days")
+        if days is not None and days > (before or 0) and not data.get("consent"):
+            self.add_error("consent", "Ask the owner first: texts are kept only with a yes.")
+        return data
 
 
 class RotateForm(forms.Form):
@@ -113,6 +139,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         (None, {"fields": ("owner", "name", "expires_at")}),
         ("May use", {"fields": ("scopes", "allowed_models")}),
         ("Limits", {"fields": LIMITS}),
+        ("Texts of requests and answers", {"fields": KEEPING}),
     )
 
     def get_readonly_fields(
@@ -161,6 +188,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             allowed_models=data["allowed_models"],
             limits=services.KeyLimits(**{name: data[name] for name in LIMITS}),
             expires_at=data["expires_at"],
+            keep_bodies_days=data["keep_bodies_days"],
             actor=actor_of(request),
         )
         obj.pk, obj.public_id, obj.hint = key.pk, key.public_id, key.hint

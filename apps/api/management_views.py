@@ -250,6 +250,7 @@ def shown(key: ApiKey) -> dict[str, Any]:
         "tpm": key.tpm,
         "parallel": key.parallel,
         "budget_tokens": key.budget_tokens,
+        "keep_bodies_days": key.keep_bodies_days,
         "usable": key.usable,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,

@@ -10,6 +10,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+MAX_KEEP_DAYS = 365  # of texts
+
 
 class Scope(models.TextChoices):
     """What a key may do. Each scope is its own permission; none implies another."""
@@ -94,6 +96,12 @@ class ApiKey(models.Model):
     parallel = _limit("Requests at the same time.")
     budget_tokens = _limit("Tokens this key may spend in all.")
     expires_at = models.DateTimeField(null=True, blank=True)
+    keep_bodies_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_KEEP_DAYS)],
+        help_text="Texts of requests and answers are kept so many days. Empty: never kept.",
+    )
     temporary = models.BooleanField(
         default=False, editable=False, help_text="Made by the playground; in no list, ends soon."
     )

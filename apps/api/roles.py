@@ -27,6 +27,7 @@ OPERATED = {  # what an operator may change; everything else is the owner's
     "api": ("apikey", "owner"),
 }
 VERBS = ("add", "change", "delete")
+FOR_OPERATORS = {"usage.view_storedbody"}  # what others wrote: more than a look at the service
 LONGEST_NAME = 100  # of a login in its owner's name: logins may be longer than owners
 
 
@@ -60,7 +61,7 @@ def permissions_of(role: Role) -> set[str]:
             mine = OPERATED.get(label, ())
             if role == Role.OPERATOR and (mine == "*" or name in mine):
                 allowed |= {f"{label}.{verb}_{name}" for verb in VERBS}
-    return allowed
+    return allowed if role == Role.OPERATOR else allowed - FOR_OPERATORS
 
 
 class RoleBackend(ModelBackend):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from apps.api import services
+from apps.api.bodies import BodyQueue
 from apps.api.caps import ApiCaps, ApiSettings
 from apps.api.errors import invalid_key
 from apps.api.prompts import PromptPool
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 CARE_S = 2.0  # revoked keys are cut and the outbox of epochs is emptied in this rhythm
 USED_S = 60.0  # last_used_at is written at most this often
 PRICES_S = 30.0
+BODIES_S = 0.5
 
 
 class WebRuntime:
@@ -42,6 +44,7 @@ class WebRuntime:
         self.database = Database()
         self.keys = Keyring(self.database)
         self.models = Models(self.database)
+        self.bodies = BodyQueue(self.database)
         self.prompts = PromptPool(settings)
         self.watch = Watch(settings)
         self.client = EngineClient(
@@ -64,6 +67,7 @@ class WebRuntime:
             loop.create_task(self.watch.run(), name="watch"),
             loop.create_task(_forever(self._care, CARE_S), name="key-care"),
             loop.create_task(_forever(self.models.reload_prices, PRICES_S), name="prices"),
+            loop.create_task(_forever(self.bodies.flush, BODIES_S), name="bodies"),
         ]
 
     async def close(self) -> None:
@@ -72,6 +76,7 @@ class WebRuntime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.client.close()
+        await self.bodies.flush()
         self.prompts.close()
         self.database.close()
 

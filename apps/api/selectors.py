@@ -42,6 +42,7 @@ class KeySnapshot:
     expires_at: float | None  # Unix seconds
     dead: bool  # revoked, or the owner or its login is suspended
     epoch: int
+    keeps_bodies: bool = False
 
     def usable(self, now: float) -> bool:
         return not self.dead and (self.expires_at is None or now < self.expires_at)
@@ -88,6 +89,7 @@ def key_snapshot(key: ApiKey) -> KeySnapshot:
         expires_at=key.expires_at.timestamp() if key.expires_at else None,
         dead=key.revoked_at is not None or not key.owner.allowed,
         epoch=key.epoch,
+        keeps_bodies=key.keep_bodies_days is not None,
     )
 
 

@@ -22,8 +22,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from apps.api import keyformat
-from apps.api.models import ApiKey, AuditEvent, Owner, Scope
+from apps.api.models import MAX_KEEP_DAYS, ApiKey, AuditEvent, Owner, Scope
 from apps.api.selectors import pepper
+from apps.usage.bodies import bodies_keep
 from engine import redis_keys, scripts
 from engine.errors import InvalidRequest
 from inference_site.redis import redis_url
@@ -32,7 +33,17 @@ log = logging.getLogger(__name__)
 
 MAX_GRACE_HOURS = 72
 EDITABLE = frozenset(
-    {"name", "scopes", "allowed_models", "rpm", "tpm", "parallel", "budget_tokens", "expires_at"}
+    {
+        "name",
+        "scopes",
+        "allowed_models",
+        "rpm",
+        "tpm",
+        "parallel",
+        "budget_tokens",
+        "expires_at",
+        "keep_bodies_days",
+    }
 )
 LIMITS = ("rpm", "tpm", "parallel", "budget_tokens")
 
@@ -79,13 +90,18 @@ def key_create(
     actor: Actor = Actor(),
     text: str | None = None,
     temporary: bool = False,
+    keep_bodies_days: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; the second value is its text, shown once. `text` imports a given key.
 
     Raises `InvalidRequest` for an unknown scope, a bad limit or a text of the wrong form.
     """
     new = keyformat.generate() if text is None else _imported(text)
-    changes = {"scopes": list(scopes), "allowed_models": list(allowed_models)}
+    changes: dict[str, Any] = {
+        "scopes": list(scopes),
+        "allowed_models": list(allowed_models),
+        "keep_bodies_days": keep_bodies_days,
+    }
     changes |= {limit: getattr(limits, limit) for limit in LIMITS}
     _check(changes | {"name": name})
     key = ApiKey.objects.create(
@@ -113,6 +129,8 @@ def key_edit(*, key: ApiKey, actor: Actor = Actor(), **changes: Any) -> ApiKey:
     _check(changes)
     before = {name: _plain(getattr(key, name)) for name in changes}
     _key_write(key, changes)
+    if "keep_bodies_days" in changes:
+        bodies_keep(key_id=key.public_id, days=key.keep_bodies_days)
     after = {name: _plain(value) for name, value in changes.items()}
     audit_record(actor=actor, action="key.edit", subject=key.public_id, before=before, after=after)
     return key
@@ -144,6 +162,7 @@ def key_rotate(
         allowed_models=key.allowed_models,
         limits=limits,
         expires_at=key.expires_at,
+        keep_bodies_days=key.keep_bodies_days,
         actor=actor,
     )
     ends = timezone.now() + timedelta(hours=grace_hours)
@@ -243,6 +262,12 @@ def _check(changes: dict[str, Any]) -> None:
         value = changes.get(limit)
         if value is not None and not (type(value) is int and 1 <= value <= 10**15):
             raise InvalidRequest(f"'{limit}' must be a whole number above 0, or null.", param=limit)
+    days = changes.get("keep_bodies_days")
+    if days is not None and not (type(days) is int and 1 <= days <= MAX_KEEP_DAYS):
+        raise InvalidRequest(
+            f"'keep_bodies_days' must be a whole number from 1 to {MAX_KEEP_DAYS}, or null.",
+            param="keep_bodies_days",
+        )
 
 
 def _check_name(name: str, param: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apps.api.answers import KEEP_ALIVE
+from apps.api.bodies import Copy
 from apps.api.caps import ApiSettings
 from engine.errors import PagodaError
 
@@ -32,6 +33,7 @@ class ResponseWriter:
         self.task: asyncio.Task[Any] | None = asyncio.current_task()
         self.stalled = False
         self.cut: PagodaError | None = None  # the reason a running stream was ended from outside
+        self.copy: Copy | None = None  # of a key that keeps its texts
         self._send_message = send
         self._loop = asyncio.get_running_loop()
         self._blocked_since: float | None = None
@@ -124,6 +126,8 @@ class ResponseWriter:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _send(self, message: dict[str, Any]) -> None:
+        if self.copy is not None:
+            self.copy.add(message.get("body", b""))
         self._blocked_since = self._loop.time()
         await self._send_message(message)
         self._last_s = self._loop.time()

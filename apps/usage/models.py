@@ -82,6 +82,28 @@ class UsageRecord(models.Model):
         return 1000 * (self.completion_tokens - 1) / decode_ms
 
 
+class StoredBody(models.Model):
+    """Text of one request and of its answer, for keys that ask for it. Deflated, not encrypted."""
+
+    rid = models.CharField(max_length=64, unique=True)
+    key_id = models.CharField(max_length=64)
+    stored_at = models.DateTimeField()
+    ends_at = models.DateTimeField(help_text="Not shown after this moment, and deleted.")
+    request = models.BinaryField()
+    request_bytes = models.PositiveBigIntegerField(help_text="As received; the start is kept.")
+    answer = models.BinaryField()
+    answer_bytes = models.PositiveBigIntegerField(help_text="As sent; the start is kept.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["ends_at"], name="body_ends"),
+            models.Index(fields=["key_id"], name="body_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.rid
+
+
 class UsageKey(models.Model):
     """The names a key had when it was last used. They outlive the key and its rows."""
 

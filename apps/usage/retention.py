@@ -1,4 +1,4 @@
-"""Old usage rows go, their hourly and daily sums stay."""
+"""Old usage rows and stored texts go; hourly and daily sums stay."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from apps.usage.bodies import bodies_prune
 from apps.usage.models import UsageRecord
 
 BATCH = 2_000  # one short transaction each: the settler must not wait for long
 
 
 def usage_prune(*, days: int) -> int:
-    """Delete rows of requests that ended more than `days` days ago. Returns how many."""
+    """Delete rows of requests that ended more than `days` days ago, and texts that are due. Returns
+    how many rows."""
     before = timezone.now() - timedelta(days=days)
+    bodies_prune(stored_before=before)
     gone = 0
     while True:
         with transaction.atomic():

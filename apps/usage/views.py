@@ -13,11 +13,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from apps.models.console import page, staff_page
 from apps.usage import export, log
+from apps.usage.bodies import VIEW as VIEW_BODIES
+from apps.usage.bodies import body_read
 from apps.usage.dashboard import Dashboard, money
 from apps.usage.forms import UsageForm
 from apps.usage.models import UsageRecord
 
 VIEW = "usage.view_usagerecord"
+CHAT = "/v1/chat/completions"  # what the playground can ask
 
 
 @staff_page(VIEW)
@@ -65,6 +68,11 @@ def request_detail(request: HttpRequest, rid: str) -> HttpResponseBase:
     if row is None:
         raise Http404
     context = request_context(row) | {"back": reverse("console:requests")}
+    if request.user.has_perm(VIEW_BODIES):
+        context |= {"body": body_read(rid), "may_see_bodies": True}
+        if row.route == CHAT and request.user.has_perm("api.add_apikey"):
+            query = urlencode({"request": rid})
+            context["playground"] = f"{reverse('console:playground')}?{query}"
     return page(request, "console/request.html", "Request", context)
 
 

@@ -6,16 +6,16 @@ token begins either.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from engine.errors import InvalidRequest
 from engine.structured.bindings import core
 from engine.structured.compiler import Grammar
 from engine.structured.outputs import Thought
 from engine.structured.words import Mask
-
-SLOW_S = 0.25  # CPU time of one token: what costs more harms all other rows
 
 
 class Matcher:
@@ -31,57 +31,83 @@ class Matcher:
         ignore_eos: bool = False,
     ) -> None:
         """`output`: tokens that the row has already, after a preemption."""
-        self._words = grammar.words
-        self._matcher = core.GrammarMatcher(grammar.handle, None, False, -1, None)
+        self.handle: Any = core.GrammarMatcher(grammar.handle, None, False, -1, None)
         self._thought = _Thinking(thought, grammar) if thought is not None else None
+        self._eos_ids = grammar.words.eos_ids
         self._eos = grammar.words.mask(grammar.words.eos_ids)
-        self._barred = grammar.words.holding(grammar.barred)
+        self._clean = grammar.words.without(grammar.barred)
         self._goes_on, self._left = ignore_eos, min_tokens
         self._alive = True  # false: what was written can only become a start of reasoning
+        self._ended = False  # the end was said
         self.error: InvalidRequest | None = None
         for token_id in output:
             self.accept(token_id)
 
+    @property
+    def asks(self) -> bool:
+        """Whether the grammar has to say what may come next: `handle` writes it into the mask."""
+        thought = self._thought
+        return self._alive and not self._ended and (thought is None or not thought.inside)
+
     def fill(self, masks_RW: Mask, row: int) -> None:
-        """Write the mask of the next token into its row. Sets `error` when that takes too long."""
-        mask, thought = masks_RW[row], self._thought
+        """Write the mask of the next token into its row."""
+        if self.asks:
+            self.handle.fill_next_token_bitmask(masks_RW, row, False)
+        self.finish(masks_RW[row])
+
+    def finish(self, mask: Mask) -> None:
+        """Make the whole mask of what `handle` wrote into it, if it was asked."""
+        thought = self._thought
         if thought is not None and thought.inside:
             mask[:] = ~self._eos  # an answer that ended here would not have its form
             return
-        began = time.thread_time()
-        if self._matcher.is_terminated():  # the end was said: this token will be dropped
-            mask[:] = self._eos
-        elif self._alive:
-            self._matcher.fill_next_token_bitmask(masks_RW, row, False)
-            if self._barred is not None:
-                mask &= ~self._barred
-        else:
+        if self._ended:
+            mask[:] = self._eos  # whatever is said now will be dropped
+        elif not self._alive:
             mask[:] = 0
-        if self._goes_on or self._left > 0:
+        elif self._clean is not None:
+            np.bitwise_and(mask, self._clean, out=mask)
+        if (self._goes_on or self._left > 0) and self._may_end(mask):
             rest = mask & ~self._eos
             if rest.any():  # when nothing else may follow, the end is the end
                 mask[:] = rest
         if thought is not None:
             mask |= thought.openings()
-        if time.thread_time() - began > SLOW_S:
-            self.error = _too_slow()
 
     def accept(self, token_id: int) -> None:
-        """Take the token that was sampled. Sets `error` when that takes too long or fails."""
+        """Take the token that was sampled. Sets `error` when the grammar does not."""
         self._left -= 1
         thought = self._thought
         if thought is not None and thought.take(token_id):
-            self._matcher.reset()
-            self._alive = True
-            return
-        began = time.thread_time()
-        self._alive = self._alive and self._matcher.accept_token(token_id, False)
-        if not self._alive and (thought is None or thought.closed):
-            self.error = InvalidRequest(
-                "The answer left its grammar: the request was ended.", param="structured_outputs"
-            )
-        elif time.thread_time() - began > SLOW_S:
-            self.error = _too_slow()
+            self.handle.reset()
+            self._alive, self._ended = True, False
+        elif self._alive and self.handle.accept_token(token_id, False):
+            self._ended = token_id in self._eos_ids
+        else:
+            self._alive = False
+            if thought is None or thought.closed:
+                self.error = InvalidRequest(
+                    "The answer left its grammar: the request was ended.",
+                    param="structured_outputs",
+                )
+
+    def _may_end(self, mask: Mask) -> bool:
+        return any(mask[i >> 5] >> (i & 31) & 1 for i in self._eos_ids)
+
+
+class BatchFiller:
+    """Asks many matchers in one call, during which other threads may run."""
+
+    def __init__(self) -> None:
+        self._batch = core.BatchGrammarMatcher(1)
+
+    def fill(self, matchers: Sequence[Matcher], masks_RW: Mask, rows: Sequence[int]) -> None:
+        asked = [(m.handle, row) for m, row in zip(matchers, rows, strict=True) if m.asks]
+        if asked:
+            handles, places = zip(*asked, strict=True)
+            self._batch.batch_fill_next_token_bitmask(handles, masks_RW, places, False)
+        for matcher, row in zip(matchers, rows, strict=True):
+            matcher.finish(masks_RW[row])
 
 
 class _Thinking:
@@ -121,11 +147,3 @@ class _Thinking:
         self.inside = self._head in self._starts
         self.closed = not self.inside and not any(s.startswith(self._head) for s in self._starts)
         return self.inside
-
-
-def _too_slow() -> InvalidRequest:
-    return InvalidRequest(
-        "The grammar is too ambiguous to be followed: one token took longer than "
-        f"{SLOW_S:g} s. Make it simpler.",
-        param="structured_outputs",
-    )

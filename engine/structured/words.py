@@ -24,15 +24,15 @@ class Words:
         self.ids = {word: i for i, word in enumerate(self.spelled) if word}
         silent = tokenizer.special_ids | eos_ids
         self.tokens = [b"" if i in silent else word for i, word in enumerate(self.spelled)]
-        self._holding: dict[bytes, Mask | None] = {}
+        self._without: dict[bytes, Mask | None] = {}
 
-    def holding(self, characters: bytes) -> Mask | None:
-        """The mask of tokens with one of these characters in them; None when there are none."""
-        if characters not in self._holding:
-            wanted = frozenset(characters)
-            found = [i for i, word in enumerate(self.tokens) if not wanted.isdisjoint(word)]
-            self._holding[characters] = self.mask(found) if found else None
-        return self._holding[characters]
+    def without(self, characters: bytes) -> Mask | None:
+        """The mask of tokens with none of these characters in them; None when that is all."""
+        if characters not in self._without:
+            barred = frozenset(characters)
+            found = [i for i, word in enumerate(self.tokens) if not barred.isdisjoint(word)]
+            self._without[characters] = ~self.mask(found) if found else None
+        return self._without[characters]
 
     def mask(self, token_ids: Iterable[int]) -> Mask:
         """A mask with just these tokens."""

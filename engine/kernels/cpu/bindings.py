@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LANES = 16
 MAX_BLOCK, MAX_DIM = 128, 512
 LONG_OP_FLOPS = 50_000_000  # about half a millisecond on one core
+LONG_MASKS = 1_000_000  # logits, the same
 
 _SIGNATURES = {
     "pagoda_set_threads": [c_int64],
@@ -39,6 +40,7 @@ _SIGNATURES = {
     "pagoda_add_layer_norm": [c_void_p] * 5 + [c_int64] * 2 + [c_float],
     "pagoda_gelu": [c_void_p] * 2 + [c_int64] * 3,
     "pagoda_lora": [c_void_p] * 6 + [c_int64] * 5,
+    "pagoda_apply_masks": [c_void_p] * 5 + [c_int64] * 3,
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
 }
@@ -244,6 +246,30 @@ class CpuLibrary:
             num_out,
             x_TK.stride(0),
         )
+
+    def apply_masks(
+        self,
+        logits_SV: Tensor,
+        masks_RW: NDArray[np.int32],
+        places: NDArray[np.int64],
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        assert logits_SV.is_contiguous()
+        assert logits_SV.dtype == torch.float32
+        alive = np.empty(len(places), np.bool_)
+        width = logits_SV.shape[1]
+        long = len(places) * width > LONG_MASKS
+        (self._long if long else self._short).pagoda_apply_masks(
+            logits_SV.data_ptr(),
+            masks_RW.ctypes.data,
+            places.ctypes.data,
+            rows.ctypes.data,
+            alive.ctypes.data,
+            len(places),
+            width,
+            masks_RW.shape[1],
+        )
+        return alive
 
     def argmax(self, logits_SV: Tensor) -> Tensor:
         """[S] int64; -1 marks a row that holds a NaN."""

@@ -1,8 +1,48 @@
-/* Choosing tokens: sample_greedy.py and sample_gumbel.py. */
+/* Choosing tokens: apply_masks.py, sample_greedy.py and sample_gumbel.py. */
 #include <math.h>
 
 #include "threads.h"
 #include "vector.h"
+
+typedef struct {
+    float *logits;
+    const uint32_t *masks;
+    const int64_t *places, *rows;
+    uint8_t *alive;
+    int64_t width, words;
+} Masks;
+
+static void mask_rows(void *arg, int64_t from, int64_t to) {
+    const Masks *a = arg;
+    const ivec bit = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                      1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+    for (int64_t t = from; t < to; t++) {
+        float *x = a->logits + a->places[t] * a->width;
+        const uint32_t *mask = a->masks + a->rows[t] * a->words;
+        uint32_t any = 0;
+        int64_t i = 0;
+        for (; i + LANES <= a->width; i += LANES) {
+            uint32_t half = mask[i / 32] >> (i % 32) & 0xffff;
+            any |= half;
+            ivec in = ((ivec){0} + (int32_t)half & bit) != 0;
+            if (half == 0) store(x + i, splat(-INFINITY));
+            else if (half != 0xffff) store(x + i, pick(in, load(x + i), splat(-INFINITY)));
+        }
+        for (; i < a->width; i++) {
+            uint32_t in = mask[i / 32] >> (i % 32) & 1;
+            any |= in;
+            if (!in) x[i] = -INFINITY;
+        }
+        a->alive[t] = any != 0;
+    }
+}
+
+EXPORT void pagoda_apply_masks(float *logits, const uint32_t *masks, const int64_t *places,
+                               const int64_t *rows, uint8_t *alive, int64_t count, int64_t width,
+                               int64_t words) {
+    Masks a = {logits, masks, places, rows, alive, width, words};
+    parallel(count, mask_rows, &a);
+}
 
 typedef struct {
     const float *logits;

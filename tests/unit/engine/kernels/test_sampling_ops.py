@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.kernels.apply_masks import apply_masks_ref
 from engine.kernels.cpu.bindings import CpuLibrary
 from engine.kernels.sample_filter import sample_filter
 from engine.kernels.sample_greedy import sample_greedy_ref
@@ -94,3 +95,24 @@ def test_filter_equals_a_full_sort_on_a_large_vocabulary(k: int, p: float) -> No
         count = int((probs.cumsum(0) - probs < share).sum())
         assert abs(int(torch.isfinite(found[row]).sum()) - count) <= 1  # float32 sums at the edge
         assert torch.isfinite(found[row][order[: count - 1]]).all()
+
+
+@pytest.mark.parametrize("vocab", [1, 15, 16, 17, 31, 33, 1000])
+def test_a_mask_takes_out_what_its_bits_leave_out(lib: CpuLibrary, vocab: int) -> None:
+    draws, words = np.random.default_rng(vocab), -(-vocab // 32)
+    masks = draws.integers(-(2**31), 2**31, (5, words), np.int64).astype(np.int32)
+    masks[2], masks[3] = 0, -1
+    if vocab % 32:  # bits past the vocabulary stand for nothing
+        masks[2, -1] = -1 << (vocab % 32)
+    places, rows = np.array([4, 0, 2, 1]), np.array([2, 4, 3, 0])
+    logits = torch.randn(6, vocab)
+    logits[0, 0] = float("nan")
+    expected, found = logits.clone(), logits.clone()
+    alive = apply_masks_ref(expected, masks, places, rows)
+    assert lib.apply_masks(found, masks, places, rows).tolist() == alive.tolist()
+    assert torch.equal(found.nan_to_num(nan=9.0), expected.nan_to_num(nan=9.0))
+    assert not alive[0]
+    assert (found[4] == -INF).all()
+    assert torch.equal(found[[2, 3, 5]], logits[[2, 3, 5]])
+    one = [v for v in range(vocab) if masks[0, v // 32] >> v % 32 & 1]
+    assert torch.equal(torch.isfinite(found[1]).nonzero()[:, 0], torch.tensor(one).long())

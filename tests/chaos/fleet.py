@@ -37,7 +37,7 @@ ENGINE = ("-m", "engine.testing", "--step-delay-s=0.002", "--max-num-seqs=64", "
 REAL = ("--num-threads=1", f"--max-model-len={CONTEXT}")
 CREW = ("engine0", "engine1", "web0", "web1", "settler0", "settler1", "worker", "redis")
 # Who is killed how often: what holds requests and what starts fast more than the rest.
-TARGETS = (*CREW, *("engine0", "engine1") * 3, "settler0", "settler1", "redis", "redis")
+TARGETS = (*CREW, *("engine0", "engine1") * 3, "settler0", "settler1")
 START_S = 180
 STEADY_S = {"redis": 4.0, "worker": 6.0, "settler": 1.0, "web": 1.0, "engine": 1.0}
 PREPARE = """
@@ -62,10 +62,11 @@ class Fleet:
 
     def __init__(
         self, database_url: str = "", *, settler: Sequence[str] = SETTLER,
-        before: Sequence[str] = (), model: Path | None = None, seed: int = 1, customers: int = 1,
+        before: Sequence[str] = (), model: Path | None = None, crew: Sequence[str] = CREW,
+        seed: int = 1, customers: int = 1,
     ) -> None:  # fmt: skip
         """`before` runs once the database is ready. With `model`, a checkpoint, the engines are
-        real ones."""
+        real ones. `crew` ends with redis."""
         self.folder = Path(tempfile.mkdtemp(prefix="pgd-chaos-", dir="/tmp"))
         self.redis_socket = f"{self.folder}/redis.sock"
         self.redis_url = f"unix://{self.redis_socket}"
@@ -74,7 +75,7 @@ class Fleet:
         self._database_url, self._settler, self._before = database_url, settler, before
         self._model = model or self.folder / "model"
         self._engine = ENGINE if model is None else ("-m", "engine", f"--model={model}", *REAL)
-        self._seed, self._customers = seed, customers
+        self._crew, self._seed, self._customers = crew, seed, customers
         self._starts = 0
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._engine_ids: dict[str, str] = {}
@@ -109,15 +110,15 @@ class Fleet:
         self.key = self.python("-c", PREPARE, *arguments).split()[-1]
         if self._before:
             self.python(*self._before)
-        for name in CREW[:-1]:
+        for name in self._crew[:-1]:
             self.launch(name)
         self._env_of_customers = self.env | {"CUSTOMER_KEY": self.key}
         for number in range(self._customers):
             self.launch(f"customer{number}")
         end = time.monotonic() + START_S
-        while not all(map(self.at_work, CREW)):
+        while not all(map(self.at_work, self._crew)):
             if time.monotonic() > end:
-                idle = [name for name in CREW if not self.at_work(name)]
+                idle = [name for name in self._crew if not self.at_work(name)]
                 raise AssertionError(f"not at work within {START_S} s: {idle}")
             time.sleep(0.2)
 
@@ -203,7 +204,7 @@ class Fleet:
 
     def storm(
         self, seconds: float, rng: random.Random, names: Sequence[str] = TARGETS,
-        every_s: tuple[float, float] = (0.7, 2.0), enough: Callable[[], bool] = lambda: False,
+        every_s: tuple[float, float] = (2.0, 5.0), enough: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         """Every now and then kill one of `names` that is at work."""
         end = time.monotonic() + seconds

@@ -93,7 +93,7 @@ def control(name: str, seconds: float, seed: int) -> dict[str, int]:
     before = (*BAD_SETTLER, "drop-unique") if name == "doubling" else ()
     settler = (*BAD_SETTLER, name)
     with running(Fleet(settler=settler, before=before, seed=seed)) as fleet:
-        fleet.storm(seconds, random.Random(seed), ("settler0", "settler1"))
+        fleet.storm(seconds, random.Random(seed), ("settler0", "settler1"), (0.7, 2.0))
         fleet.calm_down(within_s=DRAIN_S)
         return kills(fleet) | books.compare(fleet)
 

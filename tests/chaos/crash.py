@@ -75,11 +75,8 @@ class Point:
     up_to: int = 4
 
 
-SETTLER, STORE, JUDGE = (
-    "apps.usage.settler:Settler.",
-    "apps.usage.store:",
-    "apps.usage.judge:Judge.",
-)
+SETTLER, JUDGE = "apps.usage.settler:Settler.", "apps.usage.judge:Judge."
+STORE, REBUILD = "apps.usage.store:", "apps.usage.services:"
 ENGINE, READER = "engine.transport:Transport.", "engine.queue_reader:QueueReader."
 CLIENT, STREAM = "engine.client:EngineClient.", "engine.request_stream:RequestStream."
 WRITER = "apps.api.writer:ResponseWriter."

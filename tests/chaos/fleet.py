@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 
 from engine import redis_keys
 from engine.messages import EngineBeat, WebBeat, WireMismatch, unpack
+from inference_site.process import spawn
 from tests.conftest import redis_binary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,8 +158,8 @@ class Fleet:
         if kind != "redis":
             command = [sys.executable, *wrapper, *command]
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                command, env=env | environ, cwd=ROOT, stdout=log, stderr=log, pass_fds=fds
+            self._running[name] = spawn(
+                command, env=env | environ, stdout=log, stderr=log, pass_fds=fds
             )
 
     def _command(self, kind: str, name: str) -> list[str]:

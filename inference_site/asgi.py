@@ -1,5 +1,5 @@
-"""The ASGI application of a web process, outermost first: HTTP figures, authentication and
-generation routes (`apps.api`), probes, metrics, Django."""
+"""The ASGI application of a web process, outermost first: leaving, CORS, HTTP figures,
+authentication and generation routes (`apps.api`), probes, metrics, Django."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from inference_site.admin_socket import AdminSockets  # noqa: E402
 from inference_site.config import server_settings  # noqa: E402
 from inference_site.cors import with_cors  # noqa: E402
 from inference_site.http_metrics import CountedApp  # noqa: E402
+from inference_site.leaving import LeavingApp  # noqa: E402
 from inference_site.metrics import MetricsApp  # noqa: E402
 from inference_site.redis import redis_url  # noqa: E402
 
@@ -39,4 +40,4 @@ _watch = EngineWatch(redis_url, _read)
 _site = HealthApp(MetricsApp(_django, _watch, _read), _watch, _ready)
 _api = api_app(AdminSockets(_site, _watch, _read, redis_url))
 _counted = CountedApp(_api, (consumer.route for consumer in CONSUMERS))
-application = with_cors(_counted, server_settings())
+application = LeavingApp(with_cors(_counted, server_settings()))

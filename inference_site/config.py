@@ -73,6 +73,9 @@ class ServerSettings:
         None, "web processes; default 1 on up to 4 cores, else cores / 4 up to 8", low=1, high=64
     )
     shutdown_timeout: int = setting(120, "seconds open requests may still take", low=1, high=3600)
+    lame_duck: int = setting(
+        0, "seconds a stopping server still accepts while /readyz says 503", low=0, high=600
+    )
     metrics_networks: str = setting(
         "127.0.0.0/8,::1/128", "networks that may read /metrics without a key"
     )
@@ -85,6 +88,8 @@ class ServerSettings:
         _check_url("PAGODA_PUBLIC_URL", self.public_url, ("http", "https"))
         if self.ssl_certfile is not None and self.server == "daphne":
             raise SettingError("PAGODA_SSL_CERTFILE needs PAGODA_SERVER=uvicorn.")
+        if self.lame_duck and self.server == "daphne":
+            raise SettingError("PAGODA_LAME_DUCK needs PAGODA_SERVER=uvicorn.")
         if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
             raise SettingError("PAGODA_SSL_KEYFILE and PAGODA_SSL_CERTFILE belong together.")
         for text in filter(None, self.metrics_networks.split(",")):

@@ -6,7 +6,9 @@ Several of these share the socket; the kernel hands each new connection to one t
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import socket
 import sys
 
@@ -33,6 +35,17 @@ def _uvicorn(fd: int, drain_s: int, certificate: str | None, private_key: str | 
     import uvicorn
 
     from inference_site.http_protocol import BoundedHeadProtocol
+    from inference_site.leaving import LEAVING
+
+    class Server(uvicorn.Server):
+        """SIGUSR1 announces the end: see `inference_site.leaving`."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            state = self.lifespan.state
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGUSR1, state.__setitem__, LEAVING, True
+            )
 
     config = uvicorn.Config(
         APPLICATION,
@@ -50,7 +63,7 @@ def _uvicorn(fd: int, drain_s: int, certificate: str | None, private_key: str | 
         ssl_certfile=certificate,
         ssl_keyfile=private_key,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
+    Server(config).run(sockets=[socket.socket(fileno=fd)])
 
 
 def _daphne(fd: int, drain_s: int) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import socket
 import stat
+import sys
 from pathlib import Path
 
 from engine.settings import SettingError
 
 BACKLOG = 2048
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python does not name it
+DROP_ALL = b"\x06\0\0\0" + bytes(4)  # struct sock_filter: BPF_RET | BPF_K, 0 bytes of the packet
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -48,6 +52,28 @@ def listen_unix(path: Path) -> socket.socket:
         raise SettingError(f"Cannot listen on {path}: {words}. Check --uds.") from None
     server.setblocking(False)
     return server
+
+
+def stop_accepting(server: socket.socket) -> None:
+    """Let no new connection reach the socket, in any process that shares it.
+
+    Closing resets the connections that wait to be accepted, whose requests are then lost. With
+    this filter their number only falls: a moment later all are accepted and closing harms nobody.
+    A caller that comes now is refused once the socket is closed. Without such filters (not Linux)
+    nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    code = ctypes.create_string_buffer(DROP_ALL, len(DROP_ALL))
+    program = _FilterProgram(1, ctypes.addressof(code))
+    with contextlib.suppress(OSError):
+        server.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))
+
+
+class _FilterProgram(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("count", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
 
 def _remove_dead(path: Path) -> None:

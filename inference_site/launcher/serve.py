@@ -109,8 +109,7 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
         finally:
             if signals.stop_asked:
                 say("Stopping: running answers finish first. Press Ctrl-C again to stop at once.")
-            listener.close()  # no process accepts from here on: clients get a refusal at once
-            stop_all(children, settings, signals)
+            stop_all(children, listener, settings, signals)
 
 
 def _listen(settings: ServerSettings, stack: contextlib.ExitStack) -> socket:

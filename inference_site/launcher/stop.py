@@ -1,25 +1,34 @@
-"""The way out: web drains, jobs end, engines finish, the settler empties its stream, Redis goes
-last."""
+"""The way out: web turns callers away and drains, jobs end, engines finish, the settler empties
+its stream, Redis goes last."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
+from socket import socket
 
 import redis
 
 from engine import redis_keys
 from inference_site.config import ServerSettings
 from inference_site.launcher.children import Children
+from inference_site.launcher.listener import stop_accepting
 from inference_site.launcher.signals import StopSignals
 from inference_site.redis import find_redis
 
 GRACE_S = 5.0
 SETTLE_LIMIT_S = 15.0
+LAST_ACCEPTED_S = 0.5  # those who connected last have sent their requests by then
 
 
-def stop_all(children: Children, settings: ServerSettings, signals: StopSignals) -> None:
+def stop_all(
+    children: Children, listener: socket, settings: ServerSettings, signals: StopSignals
+) -> None:
     """Returns when no child is left. A second signal turns every wait into a kill."""
+    if settings.lame_duck:
+        _turn_away(children, listener, settings.lame_duck, signals)
+    listener.close()  # no process accepts from here on: clients get a refusal at once
 
     def hurry() -> bool:
         return signals.hurry_asked
@@ -32,6 +41,22 @@ def stop_all(children: Children, settings: ServerSettings, signals: StopSignals)
         _wait_for_settled(settings, signals)
     children.stop("settler", within_s=GRACE_S, hurry=hurry)
     children.stop("redis", within_s=GRACE_S, hurry=lambda: False)  # it only writes its file
+
+
+def _turn_away(children: Children, listener: socket, within_s: int, signals: StopSignals) -> None:
+    """Answer everybody for `within_s` seconds more, unready; then let nobody else connect."""
+    for child in children.named("web"):
+        child.signal(signal.SIGUSR1)
+    _wait(within_s, signals)
+    stop_accepting(listener)
+    _wait(LAST_ACCEPTED_S, signals)
+
+
+def _wait(seconds: float, signals: StopSignals) -> None:
+    """That long, or until a second signal."""
+    limit = time.monotonic() + seconds
+    while not signals.hurry_asked and (left_s := limit - time.monotonic()) > 0:
+        signals.wait(left_s)
 
 
 def _wait_for_settled(settings: ServerSettings, signals: StopSignals) -> None:

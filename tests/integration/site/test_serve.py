@@ -76,11 +76,11 @@ def environment(home: Path, port: int) -> dict[str, str]:
     }
 
 
-def start(home: Path, port: int, *flags: str) -> subprocess.Popen[bytes]:
+def start(home: Path, port: int, *flags: str, **more: str) -> subprocess.Popen[bytes]:
     """Its stderr goes to a file beside the home."""
     argv = [sys.executable, "manage.py", "serve", *flags]
     with words_of(home).open("wb") as stderr:
-        return subprocess.Popen(argv, cwd=ROOT, env=environment(home, port), stderr=stderr)
+        return subprocess.Popen(argv, cwd=ROOT, env=environment(home, port) | more, stderr=stderr)
 
 
 def words_of(home: Path) -> Path:
@@ -186,15 +186,30 @@ def test_taken_port_is_refused_before_anything_starts(serve: Serve, tmp_path: Pa
     assert not (tmp_path / "home" / "pagoda.sqlite3").exists()
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
-def test_more_web_processes_can_join_on_another_port(server: str, serve: Serve) -> None:
+def test_daphne_can_join_on_another_port(serve: Serve) -> None:
     port = free_port()
-    joined = Serve(start(serve.home, port, "--only", "web", "--server", server), serve.home, port)
+    joined = Serve(start(serve.home, port, "--only", "web", "--server", "daphne"), serve.home, port)
     try:
         wait_for(lambda: healthy(joined.url), START_LIMIT_S)
         assert joined.complete().status_code == 200
     finally:
         joined.process.terminate()
+        assert joined.process.wait(timeout=30) == 0
+
+
+def test_a_stopping_server_answers_on_and_asks_to_be_left(serve: Serve) -> None:
+    port = free_port()
+    process = start(serve.home, port, "--only", "web", PAGODA_LAME_DUCK="600")
+    joined = Serve(process, serve.home, port)
+    try:
+        wait_for(lambda: healthy(joined.url), START_LIMIT_S)
+        assert "connection" not in joined.complete().headers
+        joined.process.terminate()
+        wait_for(lambda: httpx.get(f"{joined.url}/readyz").status_code == 503, 30)
+        last = joined.complete()
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
+    finally:
+        joined.process.terminate()  # the second signal: at once
         assert joined.process.wait(timeout=30) == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from engine.tokenizer import Tokenizer
 from inference_site.config import ServerSettings
 from inference_site.launcher import random_model
 from inference_site.launcher.children import Children, ChildSpec
-from inference_site.launcher.listener import listen, listen_unix
+from inference_site.launcher.listener import listen, listen_unix, stop_accepting
 from inference_site.launcher.lock import HomeLock
 from inference_site.launcher.startup import Startup, welcome
 from inference_site.process import how_it_ended, spawn
@@ -40,6 +41,24 @@ def test_taken_port_is_refused_with_the_remedy() -> None:
         port = first.getsockname()[1]
         with pytest.raises(SettingError, match=f"Port {port} on 127.0.0.1 is taken"):
             listen("127.0.0.1", port)
+
+
+def test_who_waits_is_still_accepted_and_who_comes_later_is_not() -> None:
+    with (
+        listen("127.0.0.1", 0) as server,
+        socket.create_connection(server.getsockname()) as early,
+        socket.socket() as late,
+    ):
+        stop_accepting(server)
+        late.setblocking(False)
+        late.connect_ex(server.getsockname())
+        accepted, _ = server.accept()
+        with accepted:
+            early.sendall(b"!")
+            accepted.settimeout(10)
+            assert accepted.recv(1) == b"!"
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_unknown_host_is_refused() -> None:

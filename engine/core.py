@@ -156,7 +156,7 @@ class EngineCore:
                 self._beams.begin(body)
                 return
             request = self._intake.accept(body, self._arrivals, now_s)
-            self.grammars.check(body.params.structured_outputs)
+            self.grammars.check(body)
             if self._adapters is not None and body.adapter is not None:
                 self._adapters.accept(body.adapter)
         except PagodaError as error:

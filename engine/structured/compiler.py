@@ -82,6 +82,7 @@ class GrammarCompiler:
         self._held_bytes = 0
         self._refused: OrderedDict[bytes, tuple[PagodaError, float]] = OrderedDict()
         self._jobs: queue.SimpleQueue[tuple[bytes, StructuredOutputs] | None] = queue.SimpleQueue()
+        self._wanted: set[bytes] = set()  # of jobs that nobody works at yet
         self._done: deque[Compiled] = deque()
         self._news = threading.Event()
         self._workers: list[_Worker] = []
@@ -110,7 +111,14 @@ class GrammarCompiler:
         self._open += 1
         if self._open > len(self._workers) < WORKERS:
             self._workers.append(_Worker(self))
+        self._wanted.add(digest)
         self._jobs.put((digest, form))
+
+    def drop(self, digest: bytes) -> None:
+        """Nobody waits for this job any more. One that is under way goes on, for the cache."""
+        with contextlib.suppress(KeyError):
+            self._wanted.remove(digest)
+            self._open -= 1
 
     def finished(self) -> list[Compiled]:
         """Jobs that ended since the last call; their grammars are in the cache now."""
@@ -166,7 +174,11 @@ class GrammarCompiler:
         return Grammar(handle, words, int(handle.memory_size_bytes()), form.bars)
 
     def next_job(self) -> tuple[bytes, StructuredOutputs] | None:
-        return self._jobs.get()
+        while (job := self._jobs.get()) is not None:
+            with contextlib.suppress(KeyError):  # whoever removes it, here or in `drop`, has it
+                self._wanted.remove(job[0])
+                return job
+        return None
 
     def tell(self, done: Compiled) -> None:
         self._done.append(done)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.errors import InvalidRequest, PagodaError
+from engine.errors import InvalidRequest, Overloaded, PagodaError
+from engine.messages import QueueBody
 from engine.request import Request, Status
 from engine.structured.compiler import Grammar, GrammarCompiler
 from engine.structured.outputs import StructuredOutputs
+
+RETRY_AFTER_S = 5.0
+MAX_WAITING = 32  # grammars that wait to be compiled; each may take seconds
 
 
 class GrammarGate:
@@ -19,14 +23,25 @@ class GrammarGate:
         self.num_held = 0  # sequences
         self._held: dict[bytes, list[Request]] = {}
 
-    def check(self, form: StructuredOutputs | None) -> None:
-        """Raises `InvalidRequest` where no grammar can be followed, or this one was refused."""
-        if form is None:
+    def check(self, body: QueueBody) -> None:
+        """Raises `InvalidRequest` where no grammar can be followed, or this one was refused, and
+        `Overloaded` where a request that has a deadline would wait behind too many."""
+        if (form := body.params.structured_outputs) is None:
             return
         if self.compiler is None:
             raise form.refused("needs a tokenizer and a token that ends a text")
-        if (error := self.compiler.refusal(form.digest())) is not None:
+        digest = form.digest()
+        if (error := self.compiler.refusal(digest)) is not None:
             raise _named(error, form)
+        if not body.deadline_ms or digest in self._held or self.compiler.find(digest) is not None:
+            return
+        if len(self._held) >= MAX_WAITING:
+            raise Overloaded(
+                f"{MAX_WAITING} other schemas, expressions or grammars wait to be compiled. "
+                "Try again later.",
+                param="grammars",
+                retry_after_s=RETRY_AFTER_S,
+            )
 
     def admit(self, request: Request) -> bool:
         """Whether the request may be scheduled now; else `released` will name it."""
@@ -62,14 +77,18 @@ class GrammarGate:
                     yield request, _named(done.result, request.body.params.structured_outputs)
 
     def forget(self, request: Request) -> None:
-        """The request ended from outside. Its grammar compiles on, for the next one."""
+        """The request ended from outside. A grammar that nobody else waits for is not begun."""
         form = request.body.params.structured_outputs
         if form is None or not self.num_held:
             return
-        waiting = self._held.get(form.digest(), [])
+        digest = form.digest()
+        waiting = self._held.get(digest, [])
         if request in waiting:
             waiting.remove(request)
             self.num_held -= len(request.sequences)
+            if not waiting and self.compiler is not None:
+                del self._held[digest]
+                self.compiler.drop(digest)
 
     def wait(self, timeout_s: float) -> None:
         if self.compiler is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from engine.errors import InvalidRequest
 from engine.messages import EventKind, Finish
 from engine.structured.compiler import Compiled, Grammar
-from engine.structured.gate import GrammarGate
+from engine.structured.gate import MAX_WAITING, GrammarGate
 from engine.structured.outputs import StructuredOutputs
-from tests.unit.engine.fakes import Harness, make_harness
+from tests.unit.engine.fakes import Harness, make_body, make_harness
 
 FORM = StructuredOutputs(regex="a", field="guided_regex")
 
@@ -20,6 +22,7 @@ class SlowCompiler:
 
     def __init__(self) -> None:
         self.begun: list[bytes] = []
+        self.dropped: list[bytes] = []
         self.done: list[Compiled] = []
         self.cache: dict[bytes, Any] = {}
         self.refused: dict[bytes, InvalidRequest] = {}
@@ -32,6 +35,9 @@ class SlowCompiler:
 
     def begin(self, digest: bytes, form: StructuredOutputs) -> None:
         self.begun.append(digest)
+
+    def drop(self, digest: bytes) -> None:
+        self.dropped.append(digest)
 
     def finished(self) -> list[Compiled]:
         done, self.done = self.done, []
@@ -92,6 +98,7 @@ def test_a_request_that_waits_for_its_grammar_can_be_cancelled():
     assert harness.kinds("gone") == [EventKind.END]
     assert {choice.finish for choice in harness.choices("gone")} == {Finish.CANCELLED}
     assert harness.core.grammars.num_held == 0
+    assert compiler.dropped == [FORM.digest()]
     compiler.done.append(Compiled(FORM.digest(), grammar()))
     harness.submit("next", [1])
     harness.drain()
@@ -124,3 +131,40 @@ def test_an_engine_without_a_tokenizer_refuses_forms():
     error = harness.last("r").error
     assert error is not None
     assert error.param == "guided_regex"
+
+
+def test_a_request_with_a_deadline_does_not_wait_behind_too_many_grammars():
+    harness, compiler = with_gate()
+    forms = [StructuredOutputs(regex=f"a{i}") for i in range(MAX_WAITING + 1)]
+
+    def submit(rid: str, form: StructuredOutputs, deadline_ms: int = 1) -> None:
+        body = make_body(rid, [1], structured_outputs=form)
+        harness.core.submit(msgspec.structs.replace(body, deadline_ms=deadline_ms))
+
+    for i, form in enumerate(forms[:-1]):
+        submit(f"held {i}", form)
+    submit("same", forms[0])
+    submit("late", forms[-1])
+    submit("patient", forms[-1], deadline_ms=0)
+    harness.step()
+    error = harness.last("late").error
+    assert error is not None
+    assert (error.kind, error.param, error.retry_after_s) == ("Overloaded", "grammars", 5.0)
+    assert compiler.begun == [form.digest() for form in forms]
+    assert harness.core.grammars.num_held == MAX_WAITING + 2
+    compiler.cache[FORM.digest()] = grammar()
+    submit("known", FORM)
+    for _ in range(20):
+        harness.step()
+    assert harness.kinds("known")[-1] is EventKind.END
+
+
+def test_one_who_left_does_not_take_the_grammar_from_those_who_wait():
+    harness, compiler = with_gate()
+    for rid in ("gone", "stays"):
+        harness.submit(rid, [1], structured_outputs=FORM)
+    harness.core.cancel("gone", Finish.CANCELLED)
+    assert compiler.dropped == []
+    compiler.done.append(Compiled(FORM.digest(), grammar()))
+    harness.drain()
+    assert harness.kinds("stays")[-1] is EventKind.END

@@ -36,9 +36,10 @@ class Seen:
 
 
 def ask_all(
-    base: str, keys: Mapping[str, str], model: str, bads: Iterable[Bad], seen: Seen
-) -> None:
-    """One after the other on one connection."""
+    base: str, keys: Mapping[str, str], model: str, bads: Iterable[Bad], seen: Seen,
+    pause_s: float = 0.0,
+) -> None:  # fmt: skip
+    """One after the other on one connection, one each `pause_s` at most."""
     with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
         for bad in bads:
             headers = list(bad.headers)
@@ -51,6 +52,7 @@ def ask_all(
             wrong = complaint(bad, reply.status_code, reply.content)
             shown = f"{bad.kind}: {bad.path} {data[:200]!r}: {wrong}" if wrong else ""
             seen.add(bad.kind, reply.status_code, took_s, shown)
+            time.sleep(max(0.0, pause_s - took_s))
 
 
 def ask_frames(base: str, key: str, model: str, seen: Seen) -> None:

@@ -151,6 +151,27 @@ class PriceVersion(models.Model):
         return f"{self.model or 'all models'} from {self.starts_at:%Y-%m-%d %H:%M}"
 
 
+class PlaygroundPreset(models.Model):
+    """What a person saved in the playground. Whoever is given its address may load it."""
+
+    slug = models.CharField(max_length=24, unique=True)  # not to be guessed
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="presets"
+    )
+    name = models.CharField(max_length=80)
+    content = models.JSONField()
+    saved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "name"], name="preset_name_of_user")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AuditEvent(models.Model):
     """Who did what to which object. Append-only; holds no secret."""
 

@@ -1,9 +1,9 @@
 // The playground: one input, up to four answers side by side, each a request of its own.
 "use strict";
 
-(() => {
-  const { models, columns: wanted, most } = JSON.parse(document.getElementById("playground-data").textContent);
-  if (!models.length) return;
+const pgPlay = (() => {
+  const { models, columns: wanted, most, content, preset } = JSON.parse(document.getElementById("playground-data").textContent);
+  if (!models.length) return null;
   const $ = (id) => document.getElementById(id), root = $("playground");
   const csrf = root.querySelector("[name=csrfmiddlewaretoken]").value;
   const NUMBERS = ["max_tokens", "temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty"];
@@ -226,6 +226,32 @@
   $("sample-tools").addEventListener("click", () => { $("tools").value = JSON.stringify(TOOLS, null, 2); });
   $("sample-schema").addEventListener("click", () => { $("schema").value = JSON.stringify(SCHEMA, null, 2); });
 
-  addTurn("user", "");
-  (wanted.length ? wanted : [models[0].name]).forEach(addColumn);
+  // What a preset holds: every field as it stands there.
+
+  const named = [...NUMBERS, "stop"];
+  function read() {
+    return {
+      system: $("system").value,
+      turns: [...$("turns").children].map((turn) => ({ role: turn.querySelector(".pg-role").value, text: turn.querySelector(".pg-text").value })),
+      parameters: Object.fromEntries(named.map((name) => [name, $(`p-${name}`).value])),
+      logprobs: $("logprobs").checked, tools: $("tools").value, schema_text: $("schema").value,
+      columns: all.map((column) => column.model.value),
+    };
+  }
+  function write(held) {
+    $("system").value = held.system;
+    for (const { role, text } of held.turns) addTurn(role, text);
+    for (const name of named) $(`p-${name}`).value = held.parameters[name] ?? "";
+    $("logprobs").checked = held.logprobs;
+    for (const [id, text] of [["tools", held.tools], ["schema", held.schema_text]]) {
+      $(id).value = text;
+      $(id).closest("details").open = Boolean(text);
+    }
+  }
+
+  if (content) write(content);
+  if (!$("turns").children.length) addTurn("user", "");
+  const names = content?.columns.length ? content.columns : wanted;
+  (names.length ? names : [models[0].name]).forEach(addColumn);
+  return { read, preset };
 })();

@@ -29,12 +29,14 @@ class Beam:
     """Generated tokens, each with its log-probability."""
 
     rows: tuple[TokenLogprob, ...] = ()
+    ids: tuple[int, ...] = ()  # of the same tokens
     total: float = 0.0
     stopped: int | None = None  # the token that ended it
 
     def with_token(self, row: TokenLogprob, stops: frozenset[int]) -> Beam:
-        stopped = row.token_id if row.token_id in stops else None
-        return Beam((*self.rows, row), self.total + row.logprob, stopped)
+        token_id = row.token_id
+        stopped = token_id if token_id in stops else None
+        return Beam((*self.rows, row), (*self.ids, token_id), self.total + row.logprob, stopped)
 
     def score(self, penalty: float) -> float:
         length = len(self.rows) - (self.stopped is not None)
@@ -56,13 +58,13 @@ class PromptBeams:
     def advance(self, candidates: list[list[TokenLogprob]]) -> None:
         """Go on with the best of what may follow each live beam."""
         grown = [
-            beam.with_token(row, self.stops)
+            (beam.total + row.logprob, beam, row)
             for beam, rows in zip(self.live, candidates, strict=True)
             for row in rows
         ]
-        grown.sort(key=lambda beam: -beam.total)
-        best = grown[: 2 * self.width]
-        self.ended += [beam for beam in best if beam.stopped is not None]
+        grown.sort(key=lambda one: -one[0])
+        best = [beam.with_token(row, self.stops) for _, beam, row in grown[: 2 * self.width]]
+        self.ended = self._ranked([*self.ended, *(b for b in best if b.stopped is not None)])
         self.live = [beam for beam in best if beam.stopped is None][: self.width]
         if self.live and (len(self.live[0].rows) >= self.max_tokens or self._decided()):
             self.ended += self.live
@@ -127,13 +129,15 @@ class BeamSearches:
         self,
         submit: Callable[[QueueBody], None],
         cancel: Callable[[str, Finish], None],
+        closed: Callable[[QueueBody], None],
         *,
         eos_ids: frozenset[int],
         room: Callable[[list[int]], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`room`: how many tokens may follow a prompt."""
-        self._submit, self._cancel = submit, cancel
+        """`closed` is told of each search that has ended; `room`: how many tokens may follow a
+        prompt."""
+        self._submit, self._cancel, self._closed = submit, cancel, closed
         self._eos_ids, self._room = eos_ids, room
         self._clock = clock
         self._searches: dict[str, Search] = {}
@@ -168,11 +172,12 @@ class BeamSearches:
 
     def cancel(self, rid: str, finish: Finish) -> Delta | None:
         """End a search; its last event, or None when there is none of this id."""
-        if (search := self._searches.pop(rid, None)) is None:
+        if (search := self._searches.get(rid)) is None:
             return None
         inner = self._inner_rid(search)
         self._inner.pop(inner, None)
         self._cancel(inner, finish)
+        self._close(search)
         last = search.delta(EventKind.END)
         last.choices = [ChoiceDelta(i, [], finish=finish) for i in range(search.body.width)]
         last.counts = search.counts(self._clock())
@@ -184,7 +189,7 @@ class BeamSearches:
         for delta in deltas:
             if (search := self._inner.get(delta.rid)) is not None:
                 out += self._step(search, delta)
-            elif not _is_inner(delta.rid):  # of a search that was cancelled
+            elif not is_inner(delta.rid):  # of a search that was cancelled
                 out.append(delta)
         return out
 
@@ -227,11 +232,7 @@ class BeamSearches:
             attempt=1,
             web="",
             model=search.body.model,
-            prompts=[
-                [*beams.prompt, *(row.token_id for row in beam.rows)]
-                for beams in search.prompts
-                for beam in beams.live
-            ],
+            prompts=[[*beams.prompt, *beam.ids] for beams in search.prompts for beam in beams.live],
             params=SamplingParams(
                 max_tokens=1, temperature=0.0, logprobs=2 * width, ignore_eos=True, detokenize=False
             ),
@@ -250,15 +251,19 @@ class BeamSearches:
             for place, beam in enumerate(beams.best()):
                 last.choices.append(_choice(prompt_idx * width + place, beam, self._eos_ids))
         last.counts = search.counts(self._clock())
-        del self._searches[search.body.rid]
+        self._close(search)
         return last
 
     def _failed(self, search: Search, error: ErrorInfo | None) -> Delta:
         last = search.delta(EventKind.REFUSED)
         last.error, last.counts = error, search.counts(self._clock())
-        del self._searches[search.body.rid]
+        self._close(search)
         del self._inner[self._inner_rid(search)]
         return last
+
+    def _close(self, search: Search) -> None:
+        del self._searches[search.body.rid]
+        self._closed(search.body)
 
     def _inner_rid(self, search: Search) -> str:
         return f"{search.body.rid}{_MARK}{search.body.attempt}.{search.steps}"
@@ -267,7 +272,8 @@ class BeamSearches:
 _MARK = "#beam"
 
 
-def _is_inner(rid: str) -> bool:
+def is_inner(rid: str) -> bool:
+    """Whether a request is a step of a search."""
     return _MARK in rid
 
 

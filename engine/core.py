@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from engine.beam import BeamSearches
+from engine.beam import BeamSearches, is_inner
 from engine.cache.manager import CacheManager, KVGroup
 from engine.config import EngineConfig
 from engine.core_contract import ADAPTER_WAIT_S, Gauges
@@ -114,6 +114,7 @@ class EngineCore:
         self._beams = BeamSearches(
             self.submit,
             self.cancel,
+            self._leave_adapter,
             eos_ids=eos_ids,
             room=lambda prompt: min(runner.max_model_len, self.kv_tokens + 1) - len(prompt),
             clock=clock,
@@ -153,12 +154,12 @@ class EngineCore:
                 raise Overloaded("The engine sleeps: wake it up first.")
             if body.params.use_beam_search:
                 self._intake.accept(body, self._arrivals, now_s)  # only its checks are wanted
+                self._hold_adapter(body)
                 self._beams.begin(body)
                 return
             request = self._intake.accept(body, self._arrivals, now_s)
             self.grammars.check(body)
-            if self._adapters is not None and body.adapter is not None:
-                self._adapters.accept(body.adapter)
+            self._hold_adapter(body)
         except PagodaError as error:
             self._refuse(Request(body, now_s), error)
             return
@@ -286,6 +287,16 @@ class EngineCore:
     def _queue(self, request: Request) -> None:
         for sequence in request.sequences[:: request.body.params.n]:
             self._scheduler.add(sequence.family)
+
+    def _hold_adapter(self, body: QueueBody) -> None:
+        """Keep its adapter until `_leave_adapter`. Raises when that is not to be had. A beam search
+        holds it from end to end: its steps come and go."""
+        if self._adapters is not None and body.adapter is not None and not is_inner(body.rid):
+            self._adapters.accept(body.adapter)
+
+    def _leave_adapter(self, body: QueueBody) -> None:
+        if self._adapters is not None and body.adapter is not None and not is_inner(body.rid):
+            self._adapters.leave(body.adapter)
 
     def _tend_adapters(self, adapters: AdapterManager) -> None:
         """Take what was read; end requests whose adapter will not come."""
@@ -427,8 +438,8 @@ class EngineCore:
     def _forget(self, request: Request, kind: EventKind, error: PagodaError | None = None) -> None:
         known = self._requests.pop(request.rid, None)
         self.grammars.forget(request)
-        if known is not None and self._adapters is not None and known.body.adapter is not None:
-            self._adapters.leave(known.body.adapter)
+        if known is not None:
+            self._leave_adapter(known.body)
         self._emit(request, kind, error)
 
     def _end(self, request: Request, finish: Finish) -> None:

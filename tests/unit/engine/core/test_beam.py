@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 from engine.beam import Beam, PromptBeams
+from engine.config import EngineConfig
+from engine.core import EngineCore
 from engine.errors import InvalidRequest
-from engine.messages import EventKind, Finish, TokenLogprob
+from engine.lora.manager import AdapterLimits, AdapterManager
+from engine.messages import AdapterSource, Delta, EventKind, Finish, TokenLogprob
 from engine.sampling_params import SamplingParams
+from engine.testing import FakeAdapter
 from tests.unit.engine.fakes import FakeRunner, make_body, make_harness
 
 VOCAB = 5
@@ -114,6 +118,31 @@ def test_a_newer_attempt_at_a_search_takes_its_place(steps: int) -> None:
     assert {choice.finish for choice in ends[1].choices} == {Finish.LOST}
     assert {choice.finish for choice in ends[2].choices} == {Finish.LENGTH}
     assert len(ends) == sum(d.kind is EventKind.END for d in harness.deltas["a"]) == 2
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_adapter_that_is_unloaded_stays_until_the_search_has_ended(cancelled: bool) -> None:
+    adapters = AdapterManager(AdapterLimits(), lambda source: FakeAdapter(8))
+    core = EngineCore(EngineConfig(), FakeRunner(), None, frozenset(), adapters=adapters)
+    core.load_adapter(AdapterSource(digest="d"))
+    body = make_body("a", [1, 2], n=2, max_tokens=9, use_beam_search=True, ignore_eos=True)
+    core.submit(msgspec.structs.replace(body, adapter="d"))
+    out: list[Delta] = []
+    while not out:  # until it has started
+        out += core.step()
+    core.unload_adapter("d")
+    core.submit(msgspec.structs.replace(make_body("late", [1]), adapter="d"))
+    if cancelled:
+        core.cancel("a", Finish.CANCELLED)
+    while core.has_work():
+        out += core.step()
+    ends = {delta.rid: delta for delta in out}
+    assert ends["late"].kind is EventKind.REFUSED
+    assert {choice.finish for choice in ends["a"].choices} == {
+        Finish.CANCELLED if cancelled else Finish.LENGTH
+    }
+    assert core.adapters() == []
+    core.close()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from engine import redis_keys, scripts, streams
 from engine.live import Live, LiveTable
 from engine.logs import event_log
 from engine.messages import (
+    ChoiceDelta,
     Control,
     ControlKind,
     Counts,
@@ -133,8 +134,7 @@ class QueueReader:
             if header is None or (live := self._read_entry(sid, fields, header)) is None:
                 continue
             if header.web in dead or live.body.deadline_ms < self._now_ms():
-                live.finishes.add(Finish.CANCELLED)
-                self._deliver([_ending(live.body, EventKind.END)])
+                self._deliver([_unbegun(live.body)])
             else:
                 self._loop.submit(live.body)
 
@@ -161,7 +161,7 @@ class QueueReader:
             body = _bodyless(header)
             self._live.add(Live(body, sid, fields[b"bill"], 0))
             error = ErrorInfo("Overloaded", "The engine runs another version. Try again later.")
-            self._deliver([_ending(body, EventKind.REFUSED, error)])
+            self._deliver([_refusal(body, error)])
             return None
         waited_ms = max(0, round(self._now_ms() - body.admitted_ms))
         live = Live(body, sid, fields[b"bill"], waited_ms)
@@ -219,9 +219,16 @@ class QueueReader:
             self._loop.unload_adapter(source.digest)
 
 
-def _ending(body: QueueBody, kind: EventKind, error: ErrorInfo | None = None) -> Delta:
-    """The only event of a request that never reached the core."""
-    return Delta(body.rid, body.attempt, 0, kind, counts=Counts(), error=error)
+def _unbegun(body: QueueBody) -> Delta:
+    """The only event of a request that came too late. It names its finish: an end without one
+    would be a whole answer without a token."""
+    choices = [ChoiceDelta(index, [], finish=Finish.CANCELLED) for index in range(body.width)]
+    return Delta(body.rid, body.attempt, 0, EventKind.END, choices, counts=Counts())
+
+
+def _refusal(body: QueueBody, error: ErrorInfo) -> Delta:
+    """The only event of a request that cannot reach the core."""
+    return Delta(body.rid, body.attempt, 0, EventKind.REFUSED, counts=Counts(), error=error)
 
 
 def _bodyless(header: streams.QueueHeader) -> QueueBody:

@@ -127,6 +127,19 @@ async def test_a_deadline_stops_the_engine(r, engine_of, client_of):
     assert event.finish is Finish.CANCELLED
 
 
+async def test_a_request_that_is_read_too_late_is_an_error_and_no_empty_answer(
+    r, engine_of, client_of
+):
+    client = await client_of()
+    async with client.submit(admission(n=2, deadline_ms=1)) as stream:
+        await asyncio.sleep(0.01)
+        engine_of()
+        with pytest.raises(Overloaded):
+            await stream.whole()
+    (event,) = usage(r)
+    assert (event.finish, event.counts.completion_tokens) == (Finish.CANCELLED, 0)
+
+
 async def test_limits_refuse_with_name_and_time(engine_of, client_of):
     engine_of()
     client = await client_of()

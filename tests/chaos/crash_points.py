@@ -59,9 +59,14 @@ class Lane:
             raise AssertionError(f"{self.name} ended with {code} at {self.armed!r}")
         if self.armed:
             self.reached[self.armed] = int(code is not None)
+            tell(self.armed, code is not None, time.monotonic() - self.since)
         self.armed = self.points.pop(0) if self.points else ""
         self.since = time.monotonic()
         fleet.replace(self.name, wrapper(self.armed, self.rng) if self.armed else ())
+
+
+def tell(point: str, reached: bool, after_s: float) -> None:
+    sys.stderr.write(f"{point}: {'killed' if reached else 'not passed'} after {after_s:.0f} s\n")
 
 
 def wrapper(point: str, rng: random.Random) -> list[str]:

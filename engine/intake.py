@@ -12,7 +12,7 @@ from engine.cache.hashing import root_digest
 from engine.cache.manager import CacheManager
 from engine.detokenizer import IncrementalDetokenizer
 from engine.errors import ContextTooLong, InvalidRequest, ModelNotFound
-from engine.messages import WIRE_VERSION, QueueBody
+from engine.messages import QueueBody
 from engine.pooling.card import PoolingCard
 from engine.pooling.params import names_of
 from engine.request import Family, Request, Sequence
@@ -85,10 +85,6 @@ class Intake:
         return request
 
     def _check(self, body: QueueBody) -> None:
-        if body.version != WIRE_VERSION:
-            raise InvalidRequest(
-                f"The request has format version {body.version}; this engine reads {WIRE_VERSION}."
-            )
         if body.adapter is not None and not self.takes_adapters:
             raise ModelNotFound("This engine runs without adapters (enable_lora).", param="model")
         self._check_task(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from engine import redis_keys, scripts, streams
-from engine.messages import WIRE_VERSION, Delta, EventKind, Frame, pack
+from engine.messages import Delta, EventKind, Frame, pack
 
 PAGE = 256
 
@@ -42,6 +42,6 @@ def _judge_entry(client: redis.Redis, queue: str, engine: str, sid: str) -> None
         attempt=header.attempt,
         web=header.web,
         engine=engine,
-        frame=pack(Frame(version=WIRE_VERSION, engine=engine, deltas=[delta])),
+        frame=pack(Frame(engine=engine, deltas=[delta])),
     )
     scripts.run(client, call)

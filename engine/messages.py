@@ -22,6 +22,11 @@ WIRE_VERSION = 1
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+class Message(msgspec.Struct, tag_field="version", tag=WIRE_VERSION):
+    """What is read by a process that may run another build. The tag is always written (a default
+    would be left out) and checked by the decoder; in an array it comes first."""
+
+
 class Finish(StrEnum):
     """Why a choice (or a whole request) ended. The first three reach clients as finish_reason."""
 
@@ -41,10 +46,9 @@ class TokenLogprob(msgspec.Struct, array_like=True, frozen=True):
     rank: int  # 1 = most likely
 
 
-class QueueBody(msgspec.Struct, kw_only=True, omit_defaults=True):
+class QueueBody(Message, kw_only=True, omit_defaults=True):
     """One admitted request. `width` sequences = len(prompts) × params.n; text never travels."""
 
-    version: int = WIRE_VERSION
     rid: str
     attempt: int
     web: str
@@ -125,10 +129,9 @@ class Delta(msgspec.Struct, array_like=True):
     error: ErrorInfo | None = None
 
 
-class Frame(msgspec.Struct, array_like=True):
+class Frame(Message, array_like=True):
     """All deltas of one step for one web process."""
 
-    version: int
     engine: str
     deltas: list[Delta]
 
@@ -151,20 +154,18 @@ class AdapterSource(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=Tru
     pinned: bool = False  # stays in host memory, whatever else is wanted
 
 
-class Control(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Control(Message, kw_only=True, omit_defaults=True):
     """A message to one engine's I/O thread."""
 
-    version: int = WIRE_VERSION
     kind: ControlKind
     rid: str = ""
     attempt: int = 0
     adapter: AdapterSource | None = None
 
 
-class UsageEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
+class UsageEvent(Message, kw_only=True, omit_defaults=True):
     """One ended request on its way to the database. Exactly one per admitted rid."""
 
-    version: int = WIRE_VERSION
     rid: str
     finish: Finish
     counts: Counts
@@ -231,10 +232,9 @@ class AdapterBeat(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True)
     cause: str = ""
 
 
-class EngineBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
+class EngineBeat(Message, kw_only=True, omit_defaults=True):
     """Value of `pgd:engine:{id}`, TTL 3 s, written each second by the engine's I/O thread."""
 
-    version: int = WIRE_VERSION
     engine: str
     model: str
     state: EngineState
@@ -284,10 +284,9 @@ class EngineCounters(msgspec.Struct):
     failed: int = 0
 
 
-class WebBeat(msgspec.Struct, kw_only=True, omit_defaults=True):
+class WebBeat(Message, kw_only=True, omit_defaults=True):
     """Value of `pgd:web:{id}`, TTL 3 s."""
 
-    version: int = WIRE_VERSION
     web: str
     host: str = ""
     pid: int = 0
@@ -306,16 +305,29 @@ def pack(message: msgspec.Struct) -> bytes:
 def unpack(kind: type[S], data: bytes) -> S:
     """Decode and check the version. Raises `WireMismatch` for anything we cannot read."""
     try:
-        message = msgspec.msgpack.decode(data, type=kind)
+        return msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        version = _version_of(data)
+        if version != WIRE_VERSION:
+            raise OtherVersion(
+                f"{kind.__name__} has version {version}; this build reads {WIRE_VERSION}."
+            ) from None
         raise WireMismatch(f"{kind.__name__} could not be read: {error}") from None
-    version = getattr(message, "version", WIRE_VERSION)
-    if version != WIRE_VERSION:
-        raise WireMismatch(
-            f"{kind.__name__} has version {version}; this build reads {WIRE_VERSION}."
-        )
-    return message
+
+
+def _version_of(data: bytes) -> int:
+    """The version a message names; ours when it names none."""
+    try:
+        found = msgspec.msgpack.decode(data)
+    except msgspec.DecodeError:
+        return WIRE_VERSION
+    named = [found.get("version")] if isinstance(found, dict) else found
+    return named[0] if isinstance(named, list) and named and type(named[0]) is int else WIRE_VERSION
 
 
 class WireMismatch(ValueError):
     """A message of another version or form: refuse it, log it, never act on a guess."""
+
+
+class OtherVersion(WireMismatch):
+    """A message of another version: a process of that version can read it."""

@@ -28,7 +28,6 @@ from engine.judgement import judge_consumer
 from engine.live import Live, LiveTable
 from engine.logs import event_log
 from engine.messages import (
-    WIRE_VERSION,
     Control,
     ControlKind,
     Delta,
@@ -312,7 +311,7 @@ class Transport:
                 self._unconfirmed.append(_Ended(time.monotonic(), event))
 
     def _frame(self, deltas: list[Delta]) -> bytes:
-        return pack(Frame(version=WIRE_VERSION, engine=self.engine, deltas=deltas))
+        return pack(Frame(engine=self.engine, deltas=deltas))
 
     def _terminal(self, live: Live, delta: Delta) -> scripts.Call:
         counts = live.truth(delta.counts)

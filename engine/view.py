@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from engine.messages import WIRE_VERSION
+from engine.messages import Message
 
 MOST_CELLS = 20_000  # of the map; above that one cell stands for several blocks
 MOST_REQUESTS = 500  # listed; running ones first
@@ -55,10 +55,9 @@ class ShownRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     blocks: int = 0
 
 
-class EngineView(msgspec.Struct, kw_only=True, omit_defaults=True):
+class EngineView(Message, kw_only=True, omit_defaults=True):
     """Value of `pgd:view:{engine}`. Arrays are little-endian, one entry per cell."""
 
-    version: int = WIRE_VERSION
     engine: str
     at_ms: int = 0  # Redis clock
     block_tokens: int = 0

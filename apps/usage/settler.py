@@ -20,7 +20,7 @@ from apps.usage.rows import record_of
 from apps.usage.store import usage_insert
 from engine import redis_keys, streams
 from engine.logs import event_log
-from engine.messages import UsageEvent, unpack
+from engine.messages import OtherVersion, UsageEvent, unpack
 from engine.redis_link import RedisLink
 
 log = event_log(__name__)
@@ -78,9 +78,19 @@ class Settler:
     def _settle(self, entries: list[streams.Entry]) -> None:
         if not entries:
             return
-        records = [record for _, fields in entries if (record := _record(fields)) is not None]
+        records, done = [], []
+        for entry_id, fields in entries:
+            try:
+                record = _record(fields)
+            except OtherVersion as error:  # stays: a settler of that version takes it over
+                log.error("usage_of_another_version", cause=str(error))
+                continue
+            done.append(entry_id)
+            if record is not None:
+                records.append(record)
         usage_insert(records)
-        self._acknowledge([entry_id for entry_id, _ in entries])
+        if done:
+            self._acknowledge(done)
 
     def _acknowledge(self, ids: list[str]) -> None:
         pipeline = self._link.client.pipeline(transaction=True)
@@ -99,14 +109,16 @@ class Settler:
 
     def _settle_unacknowledged(self) -> None:
         """Events we were given but did not acknowledge, because a fault came between."""
+        after = "0"
         while True:
             reply = self._link.client.xreadgroup(
-                redis_keys.USAGE_GROUP, self._name, {redis_keys.USAGE: "0"}, count=BATCH
+                redis_keys.USAGE_GROUP, self._name, {redis_keys.USAGE: after}, count=BATCH
             )
             entries = streams.by_stream(reply).get(redis_keys.USAGE, [])
             if not entries:
                 return
             self._settle(entries)
+            after = entries[-1][0]
 
     def _take_over(self) -> list[streams.Entry]:
         if time.monotonic() < self._claim_at:
@@ -139,10 +151,13 @@ class Settler:
 
 
 def _record(fields: streams.Fields) -> UsageRecord | None:
-    """The row of an event; one that cannot be read is logged whole, for it is somebody's bill."""
+    """The row of an event; one that cannot be read is logged whole, for it is somebody's bill.
+    Raises `OtherVersion`."""
     packed = fields.get(b"e", b"")
     try:
         return record_of(unpack(UsageEvent, packed), timezone.now())
+    except OtherVersion:
+        raise
     except (ValueError, ValidationError, OverflowError, OSError) as error:  # OSError: no such date
         log.error("usage_unreadable", cause=str(error), packed=packed.hex())
         return None

@@ -1,12 +1,17 @@
 """Lines of a batch, in OpenAI's shape: requests in, one answer or error out for each.
 
 An output line's `id` holds the number of its input line; together with `custom_id` it says which
-requests are done, so a batch that was cut off goes on where it stopped.
+requests are done, so a batch that was cut off goes on where it stopped. A request is not done while
+the server was too busy for it, or gave no answer that can be read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +36,8 @@ URLS = frozenset(
         "/v2/rerank",
     }
 )
+BUSY = (429, 503)
+UNREADABLE = "unreadable_answer"
 Mark = tuple[str, str | None]  # id and custom_id of a request
 
 
@@ -108,17 +115,24 @@ def answer_line(
     return {"id": name, "custom_id": custom_id, "response": response, "error": None}
 
 
-def error_line(request: BatchRequest) -> dict[str, Any]:
-    """For a line that was never sent."""
+def error_line(request: BatchRequest, code: str, message: str) -> dict[str, Any]:
+    """For a line that was never sent, or whose answer cannot be read."""
     name, custom_id = request.mark
-    error = {"code": "invalid_request", "message": request.wrong}
+    error = {"code": code, "message": message}
     return {"id": name, "custom_id": custom_id, "response": None, "error": error}
+
+
+def is_final(line: dict[str, Any]) -> bool:
+    """Whether the request of an output line need not be sent again."""
+    response, error = line.get("response") or {}, line.get("error") or {}
+    return response.get("status_code") not in BUSY and error.get("code") != UNREADABLE
 
 
 class BatchOutput:
     """The output file: appended line by line, each whole on disk before the next.
 
-    A last line that was cut off by a kill is taken away; its request is answered again.
+    Lines that are not final, and a last one that was cut off by a kill, are taken away; their
+    requests are sent again.
     Raises `CommandFailed` when the file is no output of a batch.
     """
 
@@ -139,18 +153,21 @@ class BatchOutput:
     @staticmethod
     def _read(path: Path) -> set[Mark]:
         done: set[Mark] = set()
-        with path.open("rb+") as file:
-            whole = 0
-            for line in file:
-                if not line.endswith(b"\n"):
-                    file.truncate(whole)
-                    break
-                whole += len(line)
-                try:
-                    found = json.loads(line)
-                    done.add((found["id"], found["custom_id"]))
-                except (ValueError, KeyError, TypeError):
-                    raise CommandFailed(
-                        f"{path} exists and is no output of run-batch. Name another file."
-                    ) from None
+        path = path.resolve()
+        handle, rest = tempfile.mkstemp(dir=path.parent)
+        try:
+            with path.open("rb") as file, open(handle, "wb") as kept:
+                for line in file:
+                    if line.endswith(b"\n") and is_final(found := json.loads(line)):
+                        done.add((found["id"], found["custom_id"]))
+                        kept.write(line)
+            shutil.copymode(path, rest)
+            os.replace(rest, path)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CommandFailed(
+                f"{path} exists and is no output of run-batch. Name another file."
+            ) from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it has become the output
+                os.unlink(rest)
         return done

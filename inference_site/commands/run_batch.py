@@ -12,27 +12,31 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 from tqdm import tqdm
 
 from inference_site.commands import CommandFailed
 from inference_site.commands.batch_file import (
+    BUSY,
+    UNREADABLE,
     BatchOutput,
     BatchRequest,
     answer_line,
     error_line,
+    is_final,
     requests_of,
 )
 from inference_site.commands.endpoint import Endpoint, endpoint_of
 from inference_site.commands.own_server import own_server
 
-BUSY = (429, 503)  # come back later
 MOST_TRIES, LONGEST_WAIT_S = 100, 30.0
 
 
 def run_batch(argv: Sequence[str]) -> int:
-    """Exit status 0 when every line has an answer or an error of its own."""
+    """Exit status 0 when every line has an answer or an error of its own, 1 when some are to be
+    sent again."""
     given, flags = _parser().parse_known_args(argv)
     if given.url and (flags or given.model):
         raise CommandFailed(f"--url names a server that runs: {flags or ['--model']} is too much.")
@@ -45,7 +49,12 @@ def run_batch(argv: Sequence[str]) -> int:
         if left:
             words = [given.model] if given.model else []
             with _server(given, [*words, *flags]) as endpoint:
-                asyncio.run(_answer_all(endpoint, left, output, given.concurrency))
+                missed = asyncio.run(_answer_all(endpoint, left, output, given.concurrency))
+            if missed:
+                raise CommandFailed(
+                    f"{missed} requests found the server too busy or got no answer that can be "
+                    "read. Run the same command again to send them again."
+                )
     finally:
         output.close()
     return 0
@@ -78,23 +87,22 @@ def _server(given: argparse.Namespace, flags: Sequence[str]) -> Iterator[Endpoin
 
 async def _answer_all(
     endpoint: Endpoint, requests: Sequence[BatchRequest], output: BatchOutput, concurrency: int
-) -> None:
-    """`concurrency` workers take lines in order; answers are written as they come."""
+) -> int:
+    """`concurrency` workers take lines in order; answers are written as they come. Returns how
+    many lines are not final."""
     waiting = iter(requests)
+    missed = 0
     with tqdm(total=len(requests), desc="Requests", unit="request") as progress:
 
         async def worker(client: httpx.AsyncClient) -> None:
+            nonlocal missed
             for request in waiting:
                 if request.wrong:
-                    output.write(error_line(request))
+                    line = error_line(request, "invalid_request", request.wrong)
                 else:
-                    reply = await _ask(client, request)
-                    rid = reply.headers.get("x-request-id", "")
-                    output.write(
-                        answer_line(
-                            request, status=reply.status_code, request_id=rid, body=reply.json()
-                        )
-                    )
+                    line = _line(request, await _ask(client, request))
+                output.write(line)
+                missed += not is_final(line)
                 progress.update()
 
         async with endpoint.async_client(concurrency) as client:
@@ -107,6 +115,16 @@ async def _answer_all(
                 raise CommandFailed(
                     f"The server went away ({kind}). Run the same command again to go on."
                 ) from None
+    return missed
+
+
+def _line(request: BatchRequest, reply: httpx.Response) -> dict[str, Any]:
+    status, rid = reply.status_code, reply.headers.get("x-request-id", "")
+    try:
+        return answer_line(request, status=status, request_id=rid, body=reply.json())
+    except ValueError:  # of a proxy, say
+        words = f"The server answered {status} with something that is no JSON."
+        return error_line(request, UNREADABLE, words)
 
 
 async def _ask(client: httpx.AsyncClient, request: BatchRequest) -> httpx.Response:
@@ -115,5 +133,13 @@ async def _ask(client: httpx.AsyncClient, request: BatchRequest) -> httpx.Respon
         reply = await client.post(request.url, json=request.body)
         if reply.status_code not in BUSY or "retry-after" not in reply.headers:
             break
-        await asyncio.sleep(min(LONGEST_WAIT_S, float(reply.headers["retry-after"])))
+        await asyncio.sleep(_wait_s(reply.headers["retry-after"]))
     return reply
+
+
+def _wait_s(retry_after: str) -> float:
+    """The header's seconds within reason; a proxy may have written a date."""
+    try:
+        return min(LONGEST_WAIT_S, float(retry_after))
+    except ValueError:
+        return LONGEST_WAIT_S

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
 
 from inference_site import cli
-from inference_site.commands import CommandFailed
+from inference_site.commands import CommandFailed, run_batch
 from inference_site.commands.batch_file import BatchOutput, requests_of
 from inference_site.commands.bench import bench
 from inference_site.commands.bench_serve import Stream, summary
@@ -125,6 +126,64 @@ def test_a_file_that_is_no_batch_output_is_left_alone(tmp_path):
     with pytest.raises(CommandFailed, match="no output of run-batch"):
         BatchOutput(file)
     assert file.read_text() == "dear diary\n"
+
+
+def test_a_batch_sends_again_what_found_the_server_busy_or_unreadable(tmp_path, monkeypatch):
+    class Server:
+        """Serves one request after another of its script, by custom_id."""
+
+        asked: list[str] = []
+        script: dict[str, list[httpx.Response]] = {}
+
+        def answer(self, request: httpx.Request) -> httpx.Response:
+            name = json.loads(request.content)["name"]
+            self.asked.append(name)
+            replies = self.script[name]
+            return replies.pop(0) if len(replies) > 1 else replies[0]
+
+    server, busy = Server(), {"retry-after": "0"}
+    server.script = {
+        "good": [httpx.Response(200, json={"ok": 1})],
+        "soon": [httpx.Response(503, headers=busy, json={}), httpx.Response(200, json={})],
+        "busy": [httpx.Response(429, headers=busy, json={"error": {"code": "x"}})],
+        "spent": [httpx.Response(429, json={"error": {"code": "insufficient_quota"}})],
+        "proxy": [httpx.Response(502, text="<html>")],
+        "wrong": [httpx.Response(400, json={"error": {}})],
+    }
+    monkeypatch.setattr(run_batch, "MOST_TRIES", 3)
+    monkeypatch.setattr(
+        Endpoint,
+        "async_client",
+        lambda self, most: httpx.AsyncClient(
+            base_url="http://x", transport=httpx.MockTransport(server.answer)
+        ),
+    )
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(line(n, body={"name": n}) + "\n" for n in server.script))
+    words = ["-i", str(source), "-o", str(out), "--url", "http://x", "--concurrency", "1"]
+
+    def statuses() -> dict[str, object]:
+        lines = [json.loads(text) for text in out.read_text().splitlines()]
+        return {
+            found["custom_id"]: found["response"]["status_code"]
+            if found["response"]
+            else found["error"]["message"]
+            for found in lines
+        } | {"lines": len(lines)}
+
+    with pytest.raises(CommandFailed, match="3 requests found the server too busy"):
+        run_batch.run_batch(words)
+    found = statuses()
+    assert "502 with something that is no JSON" in found.pop("proxy")
+    assert found == {"good": 200, "soon": 200, "busy": 429, "spent": 429, "wrong": 400, "lines": 6}
+    assert server.asked.count("busy") == 3
+    server.asked.clear()
+    for name in ("busy", "spent", "proxy"):
+        server.script[name] = [httpx.Response(200, json={})]
+    assert run_batch.run_batch(words) == 0
+    assert sorted(server.asked) == ["busy", "proxy", "spent"]
+    assert set(statuses().values()) == {200, 400, 6}
+    assert [path.name for path in tmp_path.iterdir() if path not in (source, out)] == []
 
 
 def test_figures_of_a_run_are_those_of_its_streams():

@@ -192,14 +192,12 @@ def test_end_of_text_ids_that_the_model_cannot_say_never_reach_the_runner():
     assert harness.runner.plans[0].starts[0].stop_ids == (7,)
 
 
-def test_another_wire_version_and_an_unknown_adapter_are_refused():
+def test_an_unknown_adapter_is_refused():
     harness = make_harness()
-    old, adapted = make_body("old", [1]), make_body("adapted", [1])
-    old.version, adapted.adapter = 99, "digest"
-    harness.core.submit(old)
+    adapted = make_body("adapted", [1])
+    adapted.adapter = "digest"
     harness.core.submit(adapted)
     harness.drain()
-    assert harness.last("old").error.kind == "InvalidRequest"
     assert harness.last("adapted").error.kind == "ModelNotFound"
 
 

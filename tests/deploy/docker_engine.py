@@ -64,6 +64,11 @@ def said(*command: str, check: bool = True, quiet: bool = True, **more: str) -> 
     return done.stdout.strip()
 
 
+def health(container: str) -> str:
+    """What the container's own check says: starting, healthy or unhealthy."""
+    return docker("inspect", "--format", "{{.State.Health.Status}}", container)
+
+
 @contextmanager
 def engine() -> Iterator[None]:
     """Runs while the block lasts. Refuses the run when it does not come up."""

@@ -3,6 +3,7 @@ package index, stand-ins for the official images from Debian's packages."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -32,17 +33,19 @@ def base() -> None:
 
 
 def wheels(tree: Path) -> None:
-    """Fetch what the images install; Debian's Python 3.11.2 asks for one package more."""
+    """Fetch what the images install and is not here yet; Debian's Python 3.11.2 asks for one
+    package more."""
     kept = CACHE / "wheels"
-    if not kept.exists():
+    kept.mkdir(exist_ok=True)
+    lists = [tree / "requirements" / name for name in ("cpu.lock", "web.in", "engine.in")]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in lists)).hexdigest()
+    complete = kept / f"{digest}.complete"
+    if not complete.exists():
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(kept)]
         command += ["-c", "requirements/cpu.lock", "-r", "requirements/web.in"]
         command += ["-r", "requirements/engine.in", "setuptools", "async-timeout"]
-        try:
-            subprocess.run(command, cwd=tree, check=True, stderr=subprocess.DEVNULL)
-        except BaseException:
-            shutil.rmtree(kept, ignore_errors=True)
-            raise
+        subprocess.run(command, cwd=tree, check=True, stderr=subprocess.DEVNULL)
+        complete.touch()
     for wheel in kept.glob("*.whl"):
         shutil.copy(wheel, tree / "deploy" / "wheels")
 

@@ -70,6 +70,12 @@ class Installation:
         finally:
             self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
 
+    @staticmethod
+    def left_over() -> str:
+        mark = ("-q", "--filter", f"label=com.docker.compose.project={PROJECT}")
+        kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
+        return "".join(docker(*kind, *mark) for kind in kinds)
+
     def container(self, service: str, number: int = 0) -> str:
         return self.compose("ps", "-q", service).split()[number]
 
@@ -82,6 +88,9 @@ class Installation:
 
     def sql(self, query: str) -> str:
         return self.inside("postgres", "psql", "-U", "pagoda", "-Atc", query, "pagoda")
+
+    def redis(self, *command: str) -> str:
+        return self.inside("redis", "redis-cli", *command)
 
     def make_key(self) -> None:
         said_words = self.inside(

@@ -5,21 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.deploy import boards, image_scan
-from tests.deploy.docker_engine import docker
+from tests.deploy import boards, faults, image_scan
+from tests.deploy.docker_engine import docker, health
 from tests.deploy.installation import MODEL, SERVICES, Installation, wait_for
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "Once upon a time there was a pagoda, and in it"
-STREAMS = 32
 READ_METRICS = (
     "import urllib.request as u; "
     "print(u.urlopen('http://127.0.0.1:8000/metrics', timeout=5).read().decode())"
 )
-KILLED = ("web", "engine-cpu", "settler", "worker", "redis", "postgres", "proxy")
 
 
 class Checks:
@@ -46,9 +43,9 @@ def run_all(site: Installation, check: Checks) -> None:
     boards.check_all(site, check)
     image_scan.check_all(site, check)
     scale(site, check)
-    rolling_restart(site, check)
-    for service in KILLED:
-        killed(site, check, service)
+    faults.rolling_restart(site, check)
+    for service in faults.KILLED:
+        faults.killed(site, check, service)
     backup(site, check)
 
 
@@ -108,50 +105,27 @@ def usage(site: Installation, check: Checks) -> None:
 def scale(site: Installation, check: Checks) -> None:
     site.compose("up", "-d", "--no-build", "--no-recreate", "--scale", "web=2", *SERVICES)
     wait_for("two healthy web containers", lambda: len(healthy(site, "web")) == 2, 60)
-    time.sleep(3)  # the proxy looks names up again every two seconds
-    for _ in range(20):
+
+    def both_asked() -> bool:  # the proxy looks names up again every second
         site.complete("Hello", model=MODEL, max_tokens=1)
-    answered = [completions(container) for container in site.compose("ps", "-q", "web").split()]
-    check("the proxy sends requests to both web processes", len(answered) == 2 and all(answered))
+        answered = [completions(container) for container in site.compose("ps", "-q", "web").split()]
+        return len(answered) == 2 and all(answered)
 
-
-def rolling_restart(site: Installation, check: Checks) -> None:
-    """32 streams run while one web container after the other is restarted."""
-    containers = site.compose("ps", "-q", "web").split()
-    with ThreadPoolExecutor(STREAMS) as pool:
-        running = [
-            pool.submit(
-                site.stream, f"{PROMPT} number {n}", model=MODEL, max_tokens=400, ignore_eos=True
-            )
-            for n in range(STREAMS)
-        ]
-        for container in containers:
-            docker("restart", "--time", "130", container)
-            wait_for("its health", lambda c=container: state(c) == "healthy", 60)
-        ends = [stream.result()[1] for stream in running]
-    check(f"a rolling restart under {STREAMS} streams cuts none", sum(ends) == STREAMS)
-
-
-def killed(site: Installation, check: Checks, service: str) -> None:
-    container = site.container(service)
-    docker("kill", "--signal", "KILL", container)
-    docker("start", container)  # Docker does not restart what was killed by hand
-    wait_for(f"{service} up again", lambda: running(container), 30)
-    answer = wait_for(
-        f"an answer after {service} was killed",
-        lambda: site.healthy() and site.complete(PROMPT, model=MODEL),
-        120,
-    )
-    check(f"kill -9 of {service}: answers again", answer["usage"]["completion_tokens"] > 0)
+    check("the proxy sends requests to both web processes", wait_for("both", both_asked, 30))
 
 
 def backup(site: Installation, check: Checks) -> None:
-    rows = "SELECT count(*) FROM api_apikey"
-    before = site.sql(rows)
-    docker("exec", site.container("web"), "pagoda", "backup", "/tmp/backup.tar")
-    site.sql("DELETE FROM api_apikey")
-    docker("exec", site.container("web"), "pagoda", "restore", "/tmp/backup.tar", "--yes")
-    check("backup and restore bring the keys back", site.sql(rows) == before != "0")
+    """A new installation's empty database, filled again from the file."""
+    tables = ("api_apikey", "catalog_servedmodel", "lora_adapter", "usage_usagerecord")
+    counts = " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in tables)
+    wait_for("all usage in the database", lambda: site.redis("XLEN", "pgd:usage") == "0", 30)
+    before = site.sql(counts)
+    site.inside("web", "pagoda", "backup", "/tmp/backup.tar.gz")
+    site.sql("TRUNCATE " + ", ".join(tables) + " CASCADE")
+    site.inside("web", "pagoda", "restore", "/tmp/backup.tar.gz", "--yes")
+    check("restore brings every row back", site.sql(counts) == before)
+    answer = wait_for("an answer", lambda: site.complete(PROMPT, model="uploaded"), 120)
+    check("key and adapter work again", answer["choices"])
 
 
 def completions(container: str) -> int:
@@ -162,12 +136,4 @@ def completions(container: str) -> int:
 
 
 def healthy(site: Installation, service: str) -> list[str]:
-    return [c for c in site.compose("ps", "-q", service).split() if state(c) == "healthy"]
-
-
-def state(container: str) -> str:
-    return docker("inspect", "--format", "{{.State.Health.Status}}", container)
-
-
-def running(container: str) -> bool:
-    return docker("inspect", "--format", "{{.State.Running}}", container) == "true"
+    return [c for c in site.compose("ps", "-q", service).split() if health(c) == "healthy"]

@@ -1,9 +1,9 @@
 """Speed of the GPU kernels, replayed from CUDA graphs: `python -m benchmarks.kernels [what …]`.
 
-what: ceilings decode prefill rows sample (default: these), sweep (launch variants of both attention
-kernels; prints rows for engine/kernels/tuning.py). Every time is the median of replays of a graph
-that walks through enough separate buffers (as layers do) to leave the L2 cache behind; bandwidth
-counts K and V once, arithmetic counts visible pairs only.
+what: ceilings decode prefill rows sample (default: these), skinny (few-row products beside cuBLAS),
+sweep (launch variants of both attention kernels; prints rows for engine/kernels/tuning.py). Every
+time is the median of replays of a graph that walks through enough separate buffers (as layers do)
+to leave the L2 cache behind; bandwidth counts K and V once, arithmetic counts visible pairs only.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from benchmarks.kernel_scenes import (
     timed,
 )
 from benchmarks.kernel_sweep import compile_share, sweep
+from benchmarks.skinny_sweep import skinny
 from engine.kernels.add_norm import add_norm_gpu
 from engine.kernels.attention_plan import plan_attention
 from engine.kernels.decode_attention import decode_attention
@@ -205,7 +206,7 @@ def main(arguments: Sequence[str]) -> None:
         compile_share(int(arguments[1]))
         return
     parts = {"ceilings": ceilings, "decode": decode, "prefill": prefill, "rows": rows,
-             "sample": sample, "sweep": sweep}  # fmt: skip
+             "sample": sample, "sweep": sweep, "skinny": skinny}  # fmt: skip
     wanted = arguments or ["ceilings", "decode", "prefill", "rows", "sample"]
     unknown = [name for name in wanted if name not in parts]
     if unknown:

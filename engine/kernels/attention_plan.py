@@ -12,7 +12,7 @@ Grid: any number of programs; program i writes spans and blocks i, i + programs,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -99,6 +99,23 @@ def make_work(
         group=group,
         decode_launch=decode,
         prefill_launch=prefill,
+    )
+
+
+def narrow_work(
+    work: AttentionWork, num_seqs: int, num_tokens: int, only_decodes: bool
+) -> AttentionWork:
+    """The same buffers for smaller steps: shorter lists, so smaller grids."""
+    spans = num_seqs + ceil_div(work.target_programs, work.num_kv_heads)
+    prefills = min(num_seqs, num_tokens // (work.max_decode_q + 1))
+    blocks = num_tokens // (work.prefill_launch.rows // work.group) + prefills
+    if only_decodes:
+        blocks = 0
+    return replace(
+        work,
+        decode_items=work.decode_items[:spans],
+        prefill_items=work.prefill_items[:blocks],
+        arrivals=work.arrivals[:num_seqs],
     )
 
 

@@ -7,7 +7,8 @@ float32. A CPU with AVX512_BF16 rounds x to bfloat16 too and multiplies pairs in
 elsewhere weights are widened in registers and x keeps its 24 bits, at half the memory traffic of
 float32 weights. Every y[t, n] is one chain of fused multiply-adds over k, so it does not depend
 on T. Tolerance against float64: 2e-5 for unit-variance inputs as the kernel meets them.
-Without a C compiler the weights are kept as float32 [N, K] and torch's GEMM is used.
+Without a C compiler the weights are kept as float32 [N, K] and torch's GEMM is used. On a GPU x, W,
+b and y share one type, W stays [N, K] and cuBLAS computes, or skinny_gemm.py where rows are few.
 Bench: python -m benchmarks.kernels packed_gemm
 """
 
@@ -20,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.kernels.cpu import library
+from engine.kernels.gpu import on_gpu
+from engine.kernels.skinny_gemm import MOST_ROWS, skinny_gemm
 
 PANEL = 32
 
@@ -41,8 +44,10 @@ class PackedWeight:
 
 
 def pack(weight_NK: Tensor, bias_N: Tensor | None) -> PackedWeight:
-    """Arrange a weight for the fastest kernel this machine has. Copies."""
+    """Arrange a weight for the fastest kernel its device has. Copies, but not on a GPU."""
     num_out, num_in = weight_NK.shape
+    if weight_NK.is_cuda:
+        return PackedWeight(num_out=num_out, num_in=num_in, bias_N=bias_N, plain_NK=weight_NK)
     bias_N = None if bias_N is None else bias_N.float()
     if library() is None:
         return PackedWeight(
@@ -70,8 +75,10 @@ def packed_gemm_ref(x_TK: Tensor, weight_NK: Tensor, bias_N: Tensor | None) -> T
 
 
 def packed_gemm(x_TK: Tensor, weight: PackedWeight) -> Tensor:
-    """Launcher: compiled C on packed panels, else the reference."""
+    """Launcher: compiled C on packed panels, Triton for few rows on a GPU, else torch."""
     if weight.panels is not None and (lib := library()) is not None:
         return lib.packed_gemm(x_TK, weight)
     assert weight.plain_NK is not None
+    if x_TK.shape[0] <= MOST_ROWS and on_gpu(x_TK):
+        return skinny_gemm(x_TK, weight.plain_NK, weight.bias_N)
     return packed_gemm_ref(x_TK, weight.plain_NK, weight.bias_N)

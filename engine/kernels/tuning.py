@@ -59,6 +59,21 @@ def prefill_launch(device: torch.device, head_dim: int, dtype: torch.dtype, grou
     return Launch(tile=tile, warps=8, stages=2, rows=pad(group, 64))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkinnyLaunch:
+    """How skinny_gemm.py cuts a matrix."""
+
+    block_n: int
+    block_k: int
+    warps: int
+
+
+def skinny_launch(device: torch.device, num_out: int, width: int, rows: int) -> SkinnyLaunch:
+    """Small blocks of outputs where there are few, so that every multiprocessor has work."""
+    block_n = 4 if num_out <= 2048 else 8
+    return SkinnyLaunch(block_n=block_n, block_k=min(pad(width), 512 if rows < 3 else 256), warps=4)
+
+
 def _tile_within(head_dim: int, dtype: torch.dtype, tile_bytes: int) -> int:
     """Keys per tile so that one K or V tile stays within `tile_bytes`; 16 … 64."""
     return max(16, min(64, tile_bytes // (pad(head_dim) * dtype.itemsize)))

@@ -50,13 +50,13 @@ class SlotBank:
                     table.put(change.slot, None if host is None else host.layers[i][group])
 
     def step(
-        self, slots: NDArray[np.int32], num_tokens: NDArray[np.int32], out_rows: Tensor
+        self, slots: NDArray[np.int32], num_tokens: NDArray[np.int32], out_rows: Tensor | None
     ) -> LoraStep:
         """The plan of one step: `slots` [S] per row, -1 for base rows."""
         slot_T = np.repeat(slots, num_tokens)
         tiles = make_tiles(slot_T, TILE_TOKENS)
         out_tiles = tiles
-        if out_rows.shape[0] != len(slot_T):
+        if out_rows is not None:
             out_tiles = make_tiles(slot_T[out_rows.numpy()], TILE_TOKENS)
         return LoraStep(self._tables, tiles, out_tiles)
 

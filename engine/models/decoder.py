@@ -1,8 +1,9 @@
 """The one forward pass of all decoder-only families; a `ModelSpec` says what differs.
 
 Per layer: add+norm, qkv, (qk-norm,) rope and KV write, attention, o, add+norm, gate_up, silu·mul,
-down. Activations are float32 on a CPU, whatever the weights are. Rows that nobody samples skip the
-last layer's attention, MLP and the vocabulary projection.
+down. Activations are float32 on a CPU, whatever the weights are, and of the weights' type on a GPU.
+Rows that nobody samples skip the last layer's MLP (on a CPU its attention too) and the vocabulary
+projection.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine.kernels.add_norm import add_norm
 from engine.kernels.attention_plan import AttentionPlan
+from engine.kernels.embed_tokens import embed_tokens
 from engine.kernels.gated_activation import silu_mul
 from engine.kernels.packed_gemm import PackedWeight, packed_gemm
 from engine.kernels.paged_attention import paged_attention
@@ -66,11 +67,12 @@ class KVCache:
 class StepInput:
     """One flat batch. `out_rows` are the tokens whose hidden state is wanted, in order."""
 
-    token_ids: Tensor  # [T] int64
+    token_ids: Tensor  # [T] int64; -1 - row: that row's entry of `last_tokens`
     plan: AttentionPlan
     rope_lengths: Tensor | None  # [T] int64, only for dynamic rope
-    out_rows: Tensor  # [S'] int64
-    out_plan: AttentionPlan  # the same sequences as seen by `out_rows` only
+    out_rows: Tensor | None  # [S'] int64; None: every token
+    out_plan: AttentionPlan | None = None  # CPU: the same sequences as seen by `out_rows` only
+    last_tokens: Tensor | None = None  # GPU: [rows + 1] int64, sampled by steps before
     lora: LoraStep | None = None  # None: no row has an adapter
 
 
@@ -94,17 +96,19 @@ class Decoder:
         ]
 
     def forward(self, step: StepInput, cache: KVCache) -> Tensor:
-        """Hidden states of `out_rows` after the final norm, [S', E] float32."""
+        """Hidden states of `out_rows` after the final norm, [S', E]."""
         eps = self.spec.norm_eps
-        residual = F.embedding(step.token_ids, self.weights.embed).float()
+        residual = embed_tokens(step.token_ids, step.last_tokens, self.weights.embed)
         cos_sin = self.rotary.rows(step.plan.positions, step.rope_lengths)
         delta: Tensor | None = None
         for i, layer in enumerate(self.weights.layers):
             hidden = add_norm(delta, residual, layer.input_norm, eps)
             last = i == self.spec.num_layers - 1
             attended = self._attend(i, hidden, cos_sin, step, cache, last)
-            if last and attended.shape[0] != residual.shape[0]:
-                residual = residual[step.out_rows]
+            if last and step.out_rows is not None:
+                if step.out_plan is None:
+                    attended = attended.index_select(0, step.out_rows)
+                residual = residual.index_select(0, step.out_rows)
             output = self._linear(i, "o", attended, layer.o, step, last)
             hidden = add_norm(output, residual, layer.post_norm, eps)
             gate_up = self._linear(i, "gate_up", hidden, layer.gate_up, step, last)
@@ -112,7 +116,7 @@ class Decoder:
         return add_norm(delta, residual, self.weights.norm, eps)
 
     def logits(self, hidden_SE: Tensor) -> Tensor:
-        """[S, V] float32."""
+        """[S, V]."""
         return packed_gemm(hidden_SE, self.weights.lm_head)
 
     def _linear(
@@ -138,7 +142,7 @@ class Decoder:
         keys, values = cache.keys[i], cache.values[i]
         rope_cache(qkv, cos_sin, keys, values, step.plan, self.heads[i])
         plan = step.plan
-        if last and step.out_rows.shape[0] != qkv.shape[0]:
+        if last and step.out_rows is not None and step.out_plan is not None:
             qkv, plan = qkv[step.out_rows], step.out_plan
         q_THD = qkv.view(qkv.shape[0], self.heads_per_token, spec.head_dim)[:, : spec.num_heads]
         window = spec.windows[i] if spec.windows else 0

@@ -17,6 +17,7 @@ from engine.models.decoder import LayerWeights, ModelWeights
 from engine.models.spec import ModelSpec
 
 OnBytes = Callable[[int, int], None]  # done, total
+CPU = torch.device("cpu")
 _EMBED, _NORM, _HEAD = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
 
 
@@ -64,17 +65,17 @@ class Source(Protocol):
 
 
 class DummySource:
-    """Random weights of the right shapes, the same for the same seed and names."""
+    """Random weights of the right shapes, the same for the same seed, device and names."""
 
-    def __init__(self, spec: ModelSpec, seed: int) -> None:
-        self._shapes = tensor_shapes(spec)
-        self._random = torch.Generator().manual_seed(seed)
+    def __init__(self, spec: ModelSpec, seed: int, device: torch.device = CPU) -> None:
+        self._shapes, self._device = tensor_shapes(spec), device
+        self._random = torch.Generator(device).manual_seed(seed)
 
     def read(self, name: str) -> Tensor:
         shape = self._shapes[name]
         if len(shape) == 1 and name.endswith("norm.weight"):
-            return torch.ones(shape)
-        return torch.empty(shape).normal_(0.0, 0.02, generator=self._random)
+            return torch.ones(shape, device=self._device)
+        return torch.empty(shape, device=self._device).normal_(0.0, 0.02, generator=self._random)
 
 
 def open_checkpoint(spec: ModelSpec, folder: Path) -> Checkpoint:
@@ -97,9 +98,10 @@ class WeightLoader:
         dtype: torch.dtype,
         on_bytes: OnBytes | None = None,
         *,
+        device: torch.device = CPU,
         generates: bool = True,
     ) -> None:
-        self._spec, self._source, self._dtype = spec, source, dtype
+        self._spec, self._source, self._dtype, self._device = spec, source, dtype, device
         self._on_bytes, self._done = on_bytes, 0
         self._generates = generates
         self._total = sum(map(math.prod, tensor_shapes(spec).values())) * dtype.itemsize
@@ -133,16 +135,18 @@ class WeightLoader:
         return pack(weight, bias_N)
 
     def _read(self, name: str) -> Tensor:
-        tensor = self._source.read(name).to(self._dtype)
+        tensor = self._source.read(name).to(self._device, self._dtype)
         self._done += tensor.numel() * tensor.element_size()
         if self._on_bytes is not None:
             self._on_bytes(self._done, self._total)
         return tensor
 
 
-def weight_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
-    """Memory the loaded weights will take on a CPU, the table of embeddings included."""
+def weight_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device = CPU) -> int:
+    """Memory the loaded weights will take, the table of embeddings included."""
     count = sum(map(math.prod, tensor_shapes(spec).values()))
+    if device.type == "cuda":
+        return count * dtype.itemsize
     head = spec.vocab_size * spec.hidden  # tied: held as a table and packed
     packed_width = dtype.itemsize if dtype == torch.bfloat16 and cpu.library() else 4
     return (count - head) * packed_width + head * (dtype.itemsize + packed_width * spec.tied)

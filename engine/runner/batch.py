@@ -101,16 +101,15 @@ def _wanted(
     attention: AttentionPlan,
     ends: NDArray[np.int32],
     wants_all: NDArray[np.bool_] | None,
-) -> tuple[torch.Tensor, AttentionPlan]:
-    """Flat indices of the rows that the vocabulary projection reads, and their attention plan.
+) -> tuple[torch.Tensor | None, AttentionPlan | None]:
+    """Flat indices of the rows that the vocabulary projection reads, and their attention plan;
+    None where it reads every row.
 
     Without prompt scores these are the last tokens of sampling rows, each a decode of its own.
     With them every row is kept: the runner picks what it needs.
     """
-    if wants_all is not None and wants_all.any():
-        return torch.arange(int(ends[-1])), attention
-    if plan.num_decodes == len(plan.rows) and plan.samples.all():
-        return torch.arange(len(plan.rows)), attention
+    if wants_all is not None or (plan.num_decodes == len(plan.rows) and plan.samples.all()):
+        return None, None
     picked = np.flatnonzero(plan.samples)
     out_rows = torch.from_numpy(ends[picked].astype(np.int64) - 1)
     chosen = torch.from_numpy(picked)

@@ -14,15 +14,18 @@ from engine.errors import EngineStartError
 from engine.hub import checkpoint_folder
 from engine.kernels import cpu
 from engine.layers.rotary import Rotary
-from engine.lora.build import build_lora
+from engine.lora.build import LoraParts, build_lora
 from engine.machine import machine_settings
-from engine.models.decoder import Decoder, make_cache
+from engine.models.decoder import Decoder, KVCache, make_cache
 from engine.models.loader import DummySource, Source, WeightLoader, open_checkpoint, weight_bytes
 from engine.models.registry import read_eos_ids, read_spec
 from engine.pooling.build import build_pooling_core, card_of
-from engine.runner.memory import CPU_BATCHED_TOKENS, MemoryPlan, free_memory, plan_memory
+from engine.runner.cuda_runner import CudaRunner
+from engine.runner.device import clear_about_memory, free_on, pick_device
+from engine.runner.memory import CPU, GPU, MemoryPlan, free_memory, plan_memory
 from engine.runner.runner import ModelRunner
 from engine.sampling_defaults import override_values
+from engine.scheduler.plan import Runner
 from engine.tokenizer import Tokenizer
 
 OnProgress = Callable[[str, int, int], None]  # phase, done bytes, total bytes
@@ -32,50 +35,54 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> EngineCore:
     """Load everything and return a core that can step. Raises `EngineStartError`."""
     report = on_progress or (lambda phase, done, total: None)
-    _check_device(config)
+    device = pick_device(config)
     config = _with_folders(config)
     folder = Path(config.model)
     override_values(config.override_generation_config)  # a web process trusts what an engine took
     if (card := card_of(config)) is not None:
+        if config.device == "cuda":
+            raise EngineStartError("Pooling models compute on CPUs only.", "Use --device cpu.")
         _prepare_cpu(config)
         return build_pooling_core(config, card, load_tokenizer(config), report)
     spec = read_spec(folder, config.hf_overrides)
     tokenizer = load_tokenizer(config)
     _prepare_cpu(config)
     dtype = _DTYPES[spec.dtype if config.dtype == "auto" else config.dtype]
-    source: Source = DummySource(spec, config.seed)
+    source: Source = DummySource(spec, config.seed, device)
     if config.load_format != "dummy":
         source = open_checkpoint(spec, folder)
-    # float16 has no exact home in bfloat16, so its cache is float32
-    kv_dtype = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+    # on a CPU float16 has no exact home in bfloat16, so its cache is float32
+    kv_dtype = dtype
+    if device.type == "cpu" and dtype != torch.bfloat16:
+        kv_dtype = torch.float32
     memory = plan_memory(
         config,
         spec,
-        weight_bytes=weight_bytes(spec, dtype),
+        weight_bytes=weight_bytes(spec, dtype, device),
         kv_itemsize=kv_dtype.itemsize,
-        free_bytes=free_memory(),
+        free_bytes=free_on(device, config),
+        kind=GPU if device.type == "cuda" else CPU,
     )
-    loader = WeightLoader(spec, source, dtype, lambda done, total: report("weights", done, total))
-    weights = loader.load()
-    device = torch.device("cpu")
-    model = Decoder(spec, weights, Rotary(spec.rope, memory.max_model_len, device))
-    report("kv cache", 0, memory.kv_bytes)
-    cache = make_cache(spec, memory.num_blocks, memory.block_size, kv_dtype, device)
-    report("kv cache", memory.kv_bytes, memory.kv_bytes)
-    lora = build_lora(config, spec, free_memory())
-    runner = ModelRunner(
-        model,
-        cache,
-        max_num_seqs=config.max_num_seqs,
-        max_model_len=memory.max_model_len,
-        encode=_plain_encode(tokenizer),
-        bank=lora.bank if lora is not None else None,
+    config = _resolved(config, memory)
+    loader = WeightLoader(
+        spec, source, dtype, lambda done, total: report("weights", done, total), device=device
     )
+    with clear_about_memory(device, config):
+        model = Decoder(spec, loader.load(), Rotary(spec.rope, memory.max_model_len, device))
+        report("kv cache", 0, memory.kv_bytes)
+        cache = make_cache(spec, memory.num_blocks, memory.block_size, kv_dtype, device)
+        report("kv cache", memory.kv_bytes, memory.kv_bytes)
+        lora = build_lora(config, spec, free_memory()) if device.type == "cpu" else None
+        runner = _make_runner(config, model, cache, tokenizer, lora, report)
     eos_ids = spec.eos_ids | read_eos_ids(folder)
     if tokenizer is not None:
         eos_ids |= tokenizer.eos_ids
     return EngineCore(
-        _resolved(config, memory, model),
+        # keys of dynamic rope depend on the whole prompt's length, not on the prefix alone
+        dataclasses.replace(
+            config,
+            enable_prefix_caching=config.enable_prefix_caching and not model.rotary.dynamic,
+        ),
         runner,
         tokenizer,
         eos_ids,
@@ -99,21 +106,47 @@ def load_tokenizer(config: EngineConfig) -> Tokenizer | None:
     return Tokenizer.load(config.tokenizer or config.model)
 
 
-def _resolved(config: EngineConfig, memory: MemoryPlan, model: Decoder) -> EngineConfig:
+def _make_runner(
+    config: EngineConfig,
+    model: Decoder,
+    cache: KVCache,
+    tokenizer: Tokenizer | None,
+    lora: LoraParts | None,
+    report: OnProgress,
+) -> Runner:
+    assert config.max_model_len is not None
+    assert config.max_num_batched_tokens is not None
+    encode = _plain_encode(tokenizer)
+    if cache.keys[0].device.type == "cpu":
+        return ModelRunner(
+            model,
+            cache,
+            max_num_seqs=config.max_num_seqs,
+            max_model_len=config.max_model_len,
+            encode=encode,
+            bank=lora.bank if lora is not None else None,
+        )
+    runner = CudaRunner(
+        model,
+        cache,
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_num_batched_tokens,
+        max_model_len=config.max_model_len,
+        encode=encode,
+    )
+    if not config.enforce_eager:
+        runner.capture(lambda done, total: report("graphs", done, total))
+    return runner
+
+
+def _resolved(config: EngineConfig, memory: MemoryPlan) -> EngineConfig:
     """The config with machine-dependent defaults filled in."""
     return dataclasses.replace(
         config,
         block_size=memory.block_size,
         max_model_len=memory.max_model_len,
-        max_num_batched_tokens=config.max_num_batched_tokens or CPU_BATCHED_TOKENS,
-        # keys of dynamic rope depend on the whole prompt's length, not on the prefix alone
-        enable_prefix_caching=config.enable_prefix_caching and not model.rotary.dynamic,
+        max_num_batched_tokens=memory.max_num_batched_tokens,
     )
-
-
-def _check_device(config: EngineConfig) -> None:
-    if config.device == "cuda":
-        raise EngineStartError("This build computes on CPUs only.", "Use --device cpu.")
 
 
 def _prepare_cpu(config: EngineConfig) -> None:

@@ -1,6 +1,7 @@
 """What a request forbids or prefers, applied to one row of logits before sampling.
 
-Only rows that use one of these fields have a `Constraints`; the others cost nothing.
+Only rows that use one of these fields have a `Constraints`; the others cost nothing. A CPU applies
+them here; a GPU takes masks, biases and counts from here (see kernels/sample_logits.py).
 Order: allowed ids, bad words, min_tokens, logit_bias, penalties, the end of reasoning.
 """
 
@@ -41,6 +42,10 @@ class Thinking:
             self.add(token_id)
 
     @property
+    def end_id(self) -> int:
+        return self._budget.end_id
+
+    @property
     def spent(self) -> bool:
         """The reasoning has to end now."""
         return self._inside and self._used >= self._budget.tokens
@@ -64,7 +69,7 @@ class Constraints:
 
     def __init__(self, start: RowStart, vocab_size: int, encode: Encode | None) -> None:
         params = start.params
-        self._params = params
+        self._params, self._vocab_size = params, vocab_size
         self._output = list(start.token_ids[start.prompt_len :])
         stop_ids = set(start.stop_ids)
         if start.grammar is not None:  # its mask knows best when a text may end
@@ -83,8 +88,9 @@ class Constraints:
             self._forbidden = np.ones(vocab_size, np.bool_)
             self._forbidden[params.allowed_token_ids] = False
         bias = params.logit_bias or {}
-        self._bias_ids = np.fromiter(bias, np.int64, len(bias))
-        self._bias = np.fromiter(bias.values(), np.float32, len(bias))
+        self.bias_ids = np.fromiter(bias, np.int64, len(bias))
+        self.bias = np.fromiter(bias.values(), np.float32, len(bias))
+        self.penalises = params.needs_penalties
         if params.needs_penalties:
             self._seen = np.zeros(vocab_size, np.bool_)  # in prompt or output
             self._counts = np.zeros(vocab_size, np.int32)  # in output
@@ -99,17 +105,48 @@ class Constraints:
             self._seen[token_id] = True
             self._counts[token_id] += 1
 
+    @property
+    def follows_tokens(self) -> bool:
+        """The mask may be another one after the next token."""
+        early = len(self._output) <= self._params.min_tokens and self._params.min_tokens > 0
+        return bool(self._bad_words) or early or self._thinking is not None
+
+    def mask(self) -> NDArray[np.int32]:
+        """[ceil(V / 32)]: bit v % 32 of word v / 32 is set where token v may come next."""
+        allowed = np.ones(self._vocab_size, np.bool_)
+        if self._forbidden is not None:
+            allowed[self._forbidden] = False
+        allowed[self._barred()] = False
+        if self._thinking is not None and self._thinking.spent:
+            allowed[:] = False
+            allowed[self._thinking.end_id] = True
+        padded = np.zeros(-(-self._vocab_size // 32) * 32, np.bool_)
+        padded[: self._vocab_size] = allowed
+        return np.packbits(padded, bitorder="little").view(np.int32)
+
+    def uses(self) -> NDArray[np.int32]:
+        """[V]: twice the times generated, plus one where the prompt has the token."""
+        uses: NDArray[np.int32] = 2 * self._counts + (self._seen & (self._counts == 0))
+        return uses
+
+    def _barred(self) -> list[int]:
+        """Last tokens of bad words that are about to be completed, and ends that come too soon."""
+        barred = [
+            word[-1]
+            for word in self._bad_words
+            if len(word) == 1 or self._output[1 - len(word) :] == word[:-1]
+        ]
+        if len(self._output) < self._params.min_tokens:
+            barred += self._stop_ids.tolist()
+        return barred
+
     def apply(self, logits_V: Logits) -> None:
         if self._forbidden is not None:
             logits_V[self._forbidden] = _OUT
-        for word in self._bad_words:
-            prefix = word[:-1]
-            if not prefix or self._output[-len(prefix) :] == prefix:
-                logits_V[word[-1]] = _OUT
-        if len(self._output) < self._params.min_tokens:
-            logits_V[self._stop_ids] = _OUT
-        if len(self._bias_ids):
-            logits_V[self._bias_ids] += self._bias
+        if barred := self._barred():
+            logits_V[barred] = _OUT
+        if len(self.bias_ids):
+            logits_V[self.bias_ids] += self.bias
         if self._params.needs_penalties:
             self._penalise(logits_V)
         if self._thinking is not None:

@@ -10,11 +10,25 @@ from engine.errors import EngineStartError
 from engine.machine import machine_settings
 from engine.models.spec import ModelSpec
 
-CPU_BLOCK, CPU_BATCHED_TOKENS = 32, 512
 CPU_KV_CEILING = 1 << 30  # default KV size on a CPU: at most this,
 CPU_KV_SHARE = 4  # and at most one part in four of the free memory
 SLACK_BYTES = 64 << 20  # what the allocator and the host's own tables take
 MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceKind:
+    """What is right where nothing was asked for."""
+
+    block_size: int
+    batched_tokens: int
+    slack_bytes: int
+    fills: bool  # the KV cache takes all that is left
+
+
+CPU = DeviceKind(block_size=32, batched_tokens=512, slack_bytes=SLACK_BYTES, fills=False)
+# captured graphs and the allocator's rounding, measured on 8B
+GPU = DeviceKind(block_size=64, batched_tokens=8192, slack_bytes=1 << 30, fills=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +40,7 @@ class MemoryPlan:
     num_blocks: int
     block_size: int
     max_model_len: int
+    max_num_batched_tokens: int
 
     @property
     def kv_bytes(self) -> int:
@@ -33,10 +48,21 @@ class MemoryPlan:
 
 
 def plan_memory(
-    config: EngineConfig, spec: ModelSpec, *, weight_bytes: int, kv_itemsize: int, free_bytes: int
+    config: EngineConfig,
+    spec: ModelSpec,
+    *,
+    weight_bytes: int,
+    kv_itemsize: int,
+    free_bytes: int,
+    kind: DeviceKind = CPU,
 ) -> MemoryPlan:
     """Size the KV cache. Raises `EngineStartError` with the numbers when something cannot fit."""
-    block_size = config.block_size or CPU_BLOCK
+    block_size = config.block_size or kind.block_size
+    if kind.fills and block_size not in (16, 32, 64):
+        raise EngineStartError(
+            f"block_size {block_size} does not work on a GPU.", "Use 16, 32 or 64."
+        )
+    tokens = config.max_num_batched_tokens or kind.batched_tokens
     max_len = config.max_model_len or spec.max_len
     if max_len > spec.max_len and not machine_settings().allow_long_max_model_len:
         raise EngineStartError(
@@ -44,7 +70,7 @@ def plan_memory(
             f"Use at most {spec.max_len}, or set PAGODA_ALLOW_LONG_MAX_MODEL_LEN=true.",
         )
     block_bytes = spec.kv_bytes_per_token(kv_itemsize) * block_size
-    workspace = workspace_bytes(config, spec, max_len)
+    workspace = kind.slack_bytes + workspace_bytes(config.max_num_seqs, tokens, spec, max_len)
     room = free_bytes - weight_bytes - workspace
     if room < block_bytes * 2:
         raise EngineStartError(
@@ -52,8 +78,8 @@ def plan_memory(
             f"but {_mib(free_bytes)} of memory are free.",
             "Use a smaller model, a lower max_num_seqs, or a machine with more memory.",
         )
-    most = min(CPU_KV_CEILING, free_bytes // CPU_KV_SHARE, room) // block_bytes
-    blocks = _num_blocks(config, block_size, block_bytes, max_len, most)
+    most = room if kind.fills else min(CPU_KV_CEILING, free_bytes // CPU_KV_SHARE, room)
+    blocks = _num_blocks(config, block_size, block_bytes, max_len, most // block_bytes)
     if blocks * block_bytes > room:
         raise EngineStartError(
             f"A KV cache of {_mib(blocks * block_bytes)} beside weights of {_mib(weight_bytes)} "
@@ -67,16 +93,16 @@ def plan_memory(
         num_blocks=blocks,
         block_size=block_size,
         max_model_len=max_len,
+        max_num_batched_tokens=tokens,
     )
 
 
-def workspace_bytes(config: EngineConfig, spec: ModelSpec, max_len: int) -> int:
+def workspace_bytes(max_num_seqs: int, tokens: int, spec: ModelSpec, max_len: int) -> int:
     """What a step needs beside weights and KV, in float32: the activations of one layer for a full
     token budget, four copies of the logits (model's, scaled, filtered, softmax), the rope table."""
-    tokens = config.max_num_batched_tokens or CPU_BATCHED_TOKENS
     layer = 4 * spec.hidden + 2 * spec.q_size + 2 * spec.kv_size + 3 * spec.ffn
-    logits = 4 * min(config.max_num_seqs, tokens) * spec.vocab_size
-    return SLACK_BYTES + 4 * (tokens * layer + logits + max_len * spec.head_dim)
+    logits = 4 * min(max_num_seqs, tokens) * spec.vocab_size
+    return 4 * (tokens * layer + logits + max_len * spec.head_dim)
 
 
 def _num_blocks(

@@ -10,7 +10,15 @@ import pytest
 from engine.config import EngineConfig
 from engine.errors import EngineStartError
 from engine.models.spec import ModelSpec
-from engine.runner.memory import MIB, MemoryPlan, free_memory, plan_memory, workspace_bytes
+from engine.runner.memory import (
+    GPU,
+    MIB,
+    SLACK_BYTES,
+    MemoryPlan,
+    free_memory,
+    plan_memory,
+    workspace_bytes,
+)
 from tests.unit.engine.runner.plans import SPEC
 
 GIB = 1 << 30
@@ -37,20 +45,33 @@ def test_default_stays_under_a_quarter_of_free_memory() -> None:
 
 
 def test_default_fits_what_weights_and_workspace_leave() -> None:
-    config = EngineConfig(max_num_seqs=4096)
-    rest = workspace_bytes(config, SPEC, SPEC.max_len)
+    rest = SLACK_BYTES + workspace_bytes(4096, 512, SPEC, SPEC.max_len)
     found = plan(free=700 * MIB + rest, weights=690 * MIB, max_num_seqs=4096)
     assert 9 * MIB < found.kv_bytes <= 10 * MIB
 
 
 def test_workspace_grows_with_rows_vocabulary_and_budget() -> None:
-    def size(spec: ModelSpec = SPEC, **options: Any) -> int:
-        return workspace_bytes(EngineConfig(**options), spec, SPEC.max_len)
+    def size(max_num_seqs: int = 256, tokens: int = 512, spec: ModelSpec = SPEC) -> int:
+        return workspace_bytes(max_num_seqs, tokens, spec, SPEC.max_len)
 
     wide = dataclasses.replace(SPEC, vocab_size=128_256)
-    assert size(wide, max_num_seqs=256) - size(wide, max_num_seqs=16) == 240 * 128_256 * 16
-    assert size(max_num_batched_tokens=8192) > size()
-    assert size(wide, max_num_seqs=256) > 64 * MIB + 4 * 256 * 128_256 * 4
+    assert size(256, spec=wide) - size(16, spec=wide) == 240 * 128_256 * 16
+    assert size(tokens=8192) > size()
+    assert size(256, spec=wide) > 4 * 256 * 128_256 * 4
+
+
+def test_a_gpu_takes_all_that_is_left_in_blocks_of_64() -> None:
+    found = plan_memory(
+        EngineConfig(max_num_seqs=4096), SPEC, weight_bytes=100 * MIB, kv_itemsize=4,
+        free_bytes=1200 * MIB, kind=GPU,
+    )  # fmt: skip
+    assert (found.block_size, found.max_num_batched_tokens) == (64, 8192)
+    assert found.kv_bytes > 25 * MIB
+    with pytest.raises(EngineStartError, match="block_size 48 does not work on a GPU"):
+        plan_memory(
+            EngineConfig(block_size=48), SPEC, weight_bytes=0, kv_itemsize=4, free_bytes=8 * GIB,
+            kind=GPU,
+        )  # fmt: skip
 
 
 def test_bytes_and_blocks_that_were_asked_for_are_taken() -> None:

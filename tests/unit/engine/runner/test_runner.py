@@ -147,7 +147,7 @@ def test_prompt_scores_of_more_rows_than_one_batch_of_logits(
     runner = toy_runner()
     start = row_start(0, PROMPT, [1, 2], params)
     whole = step(runner, [Piece(0, 0, 19, True)], starts=[start]).prompt_logprobs[0]
-    monkeypatch.setattr("engine.runner.runner.SCORE_ROWS", 4)
+    monkeypatch.setattr("engine.runner.scores.SCORE_ROWS", 4)
     assert step(runner, [Piece(0, 0, 19, True)]).prompt_logprobs[0] == whole
 
 

@@ -1,0 +1,114 @@
+"""Our offline class on the GPU workloads: `python -m benchmarks.offline SHAPE WORKLOAD…`.
+
+One JSON line a workload, best of two runs, prefix cache off, random bfloat16 weights, temperature
+0.6. Each line also says what was run: prefix hits, steps replayed from graphs and steps launched
+without, and the host's time a step. `--profile` adds the kernels of a few steps by share of time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu_workloads import SHAPES, Work, workload, write_config
+from engine import LLM, SamplingParams
+from engine.runner.cuda_runner import CudaRunner
+
+MAX_LEN, SEQS, MEMORY = 20480, 256, 0.85
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("workloads", nargs="+")
+    parser.add_argument("--profile", action="store_true")
+    asked = parser.parse_args()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        llm = LLM(
+            str(write_config(asked.shape, Path(folder))),
+            load_format="dummy",
+            skip_tokenizer_init=True,
+            dtype="bfloat16",
+            device="cuda",
+            max_model_len=MAX_LEN,
+            max_num_seqs=SEQS,
+            enable_prefix_caching=False,
+            gpu_memory_utilization=MEMORY,
+        )
+    say(engine="pagoda", shape=asked.shape, startup_s=round(time.perf_counter() - began, 1))
+    for name in asked.workloads:
+        work = workload(name)
+        say(engine="pagoda", shape=asked.shape, workload=name, **measure(llm, work))
+        if asked.profile:
+            print(kernels_of(llm, work), flush=True)
+
+
+def say(**fields: Any) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def measure(llm: LLM, work: Work) -> dict[str, Any]:
+    runner = llm.core.runner
+    assert isinstance(runner, CudaRunner)
+    best, facts = float("inf"), {}
+    for _ in range(2):
+        eager, replayed, steps = runner.eager_steps, runner.replayed_steps, llm.core.counters.steps
+        began = time.perf_counter()
+        run(llm, work)
+        spent = time.perf_counter() - began
+        if spent < best:
+            best = spent
+            facts = {
+                "steps": llm.core.counters.steps - steps,
+                "replayed": runner.replayed_steps - replayed,
+                "eager": runner.eager_steps - eager,
+            }
+    tokens_in, tokens_out = sum(len(ids) for ids, _ in work), sum(limit for _, limit in work)
+    return {
+        "seconds": round(best, 3),
+        "in_tok": tokens_in,
+        "out_tok": tokens_out,
+        "out_tok_s": round(tokens_out / best, 1),
+        "total_tok_s": round((tokens_in + tokens_out) / best, 1),
+        "prefix_hits": llm.core.counters.prefix_hit_tokens,
+        **facts,
+    }
+
+
+def run(llm: LLM, work: Work, most: int = 1 << 30) -> None:
+    params = [
+        SamplingParams(temperature=0.6, ignore_eos=True, max_tokens=min(n, most), detokenize=False)
+        for _, n in work
+    ]
+    done = llm.generate([{"prompt_token_ids": ids} for ids, _ in work], params, use_tqdm=False)
+    for output, wanted in zip(done, params, strict=True):
+        assert len(output.outputs[0].token_ids) == wanted.max_tokens
+
+
+def kernels_of(llm: LLM, work: Work) -> str:
+    """Time on the device by kernel, over a run of at most 24 tokens a request."""
+    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
+        run(llm, work, most=24)
+        torch.cuda.synchronize()
+    spent: dict[str, list[float]] = {}
+    for event in seen.events():
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            spent.setdefault(event.name[:70], []).append(event.device_time)
+    total = sum(map(sum, spent.values()))
+    lines = [f"  {'kernel':<70} {'share':>6} {'calls':>6} {'mean us':>8}"]
+    for name, times in sorted(spent.items(), key=lambda item: -sum(item[1]))[:16]:
+        mean = sum(times) / len(times)
+        lines.append(f"  {name:<70} {sum(times) / total:>6.1%} {len(times):>6} {mean:>8.1f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

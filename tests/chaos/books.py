@@ -64,7 +64,7 @@ def compare(fleet: Fleet) -> dict[str, int]:
             )
         ),
         "tokens the ledger differs by": abs(_spent(fleet) - sum(tokens)),
-        "left in Redis": _left(fleet),
+        "left in Redis": left(fleet),
         **{f"answers {word}": customers.outcomes[word] for word in NEVER},
     }  # fmt: skip
 
@@ -88,16 +88,16 @@ def _spent(fleet: Fleet) -> int:
     return sum(int(client.get(key) or 0) for key in keys)
 
 
-def _left(fleet: Fleet) -> int:
+def left(fleet: Fleet) -> int:
     """Queue entries, deliveries, holds and slots that nobody owns any more."""
     client = fleet.redis()
-    left = 0
+    count = 0
     for lane in redis_keys.LANES:
         queue = redis_keys.queue(MODEL, lane)
-        left += client.xlen(queue)
-        left += client.xpending(queue, redis_keys.QUEUE_GROUP)["pending"]
+        count += client.xlen(queue)
+        count += client.xpending(queue, redis_keys.QUEUE_GROUP)["pending"]
     for key in client.scan_iter(redis_keys.limit("held", "*"), count=1000):
-        left += int(client.get(key) or 0)
+        count += int(client.get(key) or 0)
     for key in client.scan_iter(redis_keys.limit("slots", "*"), count=1000):
-        left += client.zcard(key)
-    return left
+        count += client.zcard(key)
+    return count

@@ -22,12 +22,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import redis
 from redis.exceptions import RedisError
 
 from engine import redis_keys
-from engine.messages import EngineBeat, WebBeat, WireMismatch, unpack
+from engine.messages import EngineBeat, EngineState, WebBeat, WireMismatch, unpack
 from inference_site.process import spawn
 from tests.conftest import redis_binary
 
@@ -114,14 +115,39 @@ class Fleet:
         for name in self._crew[:-1]:
             self.launch(name)
         self._env_of_customers = self.env | {"CUSTOMER_KEY": self.key}
+        self.wait(self.answers, "an answer")
         for number in range(self._customers):
             self.launch(f"customer{number}")
+        if self._customers:
+            self.wait(lambda: all(map(self.at_work, self._crew)), "everybody at work")
+
+    def answers(self) -> bool:
+        """Whether a completion is answered now."""
+        with suppress(httpx.TransportError):
+            return self.ask(max_tokens=1).status_code == 200
+        return False
+
+    def ask(self, **fields: object) -> httpx.Response:
+        """One completion."""
+        body = {"model": MODEL, "prompt": "a", **fields}
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.post(
+            f"{self.url}/v1/completions", json=body, headers=headers, timeout=60, trust_env=False
+        )
+
+    def up(self, engine: str) -> bool:
+        """Whether this engine is ready."""
+        own = redis_keys.engine_beat(self._engine_ids[engine])
+        beats = _beats(redis.Redis.from_url(self.redis_url), own, EngineBeat)
+        return any(beat.state is EngineState.READY for beat in beats)
+
+    def wait(self, ready: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + START_S
-        while not all(map(self.at_work, self._crew)):
+        while not ready():
             if time.monotonic() > end:
                 idle = [name for name in self._crew if not self.at_work(name)]
-                raise AssertionError(f"not at work within {START_S} s: {idle}")
-            time.sleep(0.2)
+                raise AssertionError(f"no {what} within {START_S} s; not at work: {idle}")
+            time.sleep(0.1)
 
     def python(self, *arguments: str) -> str:
         """What one of our interpreters prints."""

@@ -18,8 +18,9 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timeuntil
+from django.utils.timesince import timesince, timeuntil
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
@@ -127,7 +128,7 @@ def served_names() -> set[str]:
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     form = ApiKeyForm
-    list_display = ("name", "masked", "owner", "state", "use", "month", "last_used_at", "expires")
+    list_display = ("name", "masked", "owner", "state", "use", "month", "last_used", "expires")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     list_select_related = ("owner__user",)
     list_per_page = 50
@@ -269,8 +270,9 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         return TemplateResponse(request, "admin/api/apikey/shown_once.html", context)
 
     @column("Key")
-    def masked(self, key: ApiKey) -> str:
-        return f"pgd_{key.public_id}…{key.hint}"
+    def masked(self, key: ApiKey) -> SafeString:
+        text = f"pgd_{key.public_id}…{key.hint}"
+        return format_html('<span class="pg-nowrap">{}</span>', text)
 
     @column("State")
     def state(self, key: ApiKey) -> SafeString:
@@ -285,6 +287,10 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     def month(self, key: ApiKey) -> SafeString:
         points = key.days  # type: ignore[attr-defined]
         return sparkline(points, f"Tokens of {key.name} per day, {sum(points):,} in all")
+
+    @column("Last used", ordering="last_used_at")
+    def last_used(self, key: ApiKey) -> str:
+        return f"{timesince(key.last_used_at, depth=1)} ago" if key.last_used_at else "never"
 
     @column("Expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> str | SafeString:

@@ -8,4 +8,4 @@ from django.apps import AppConfig
 class LoraConfig(AppConfig):
     name = "apps.lora"
     label = "lora"
-    verbose_name = "Adapters"
+    verbose_name = "Serve"

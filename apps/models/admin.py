@@ -193,9 +193,9 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     def state(self, model: ServedModel) -> SafeString:
         return chip(state_words(model), TONES.get(model_state(model), ""))
 
-    @column("Ready / replicas")
+    @column("Ready")
     def engines(self, model: ServedModel) -> str:
-        return f"{model.ready} / {model.replicas}"
+        return f"{model.ready} of {model.replicas}"
 
     @column("Context", ordering="max_model_len")
     def context(self, model: ServedModel) -> str:
@@ -214,7 +214,7 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     def adapters(self, model: ServedModel) -> int:
         return int(model.num_adapters)  # type: ignore[attr-defined]
 
-    @column("Do")
+    @column("Actions")
     def do(self, model: ServedModel) -> SafeString:
         """Buttons of the list's own form, which holds the token against forgery."""
         verbs = (("unload", "Drain and unload"), ("restart", "Restart"))

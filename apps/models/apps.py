@@ -8,4 +8,4 @@ from django.apps import AppConfig
 class CatalogConfig(AppConfig):
     name = "apps.models"
     label = "catalog"
-    verbose_name = "Models"
+    verbose_name = "Serve"

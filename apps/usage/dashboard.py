@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from apps.models.templatetags.pagoda import ms
 from apps.usage import report
 from apps.usage.forms import FAILED, METRICS, UsageForm, statuses
 from apps.usage.histogram import BUCKETS
@@ -43,7 +44,9 @@ class Card:
     def change_text(self) -> str:
         if self.change is None:
             return "no earlier figure"
-        return "unchanged" if abs(self.change) < 0.0005 else f"{self.change:+.1%}"
+        if abs(self.change) < 0.0005:
+            return "unchanged"
+        return f"{self.change:+.1%}" if abs(self.change) < 10 else f"{self.change:+,.0%}"
 
     @property
     def tone(self) -> str:
@@ -143,8 +146,8 @@ class Dashboard:
                  change("completion_tokens"), "", everything),
             Card("Failed", f"{errors / requests:.2%}" if requests else "–",
                  f"{errors:,} lost or refused", None, "down", self._link(status=FAILED)),
-            Card("First token, p95", _ms(ttft[1]), f"p50 {_ms(ttft[0])} · p99 {_ms(ttft[2])}"),
-            Card("Between tokens, p95", _ms(itl[1]), f"p50 {_ms(itl[0])} · p99 {_ms(itl[2])}"),
+            Card("First token, p95", ms(ttft[1]), f"p50 {ms(ttft[0])} · p99 {ms(ttft[2])}"),
+            Card("Between tokens, p95", ms(itl[1]), f"p50 {ms(itl[0])} · p99 {ms(itl[2])}"),
             Card("Active keys", f"{len(facts.keys):,}", "with at least one request"),
             Card("Cost", money(now["micros"]), "in the unit of the prices", change("micros")),
         ]  # fmt: skip
@@ -256,12 +259,6 @@ def money(micros: int) -> str:
     """Millionths as a number with as many places as a small sum needs."""
     amount = micros / 1e6
     return f"{amount:,.2f}" if amount >= 1 or not micros else f"{amount:.6f}".rstrip("0")
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
 def _label(at: dt.datetime, span: Period) -> str:

@@ -47,6 +47,20 @@ def size(count: int | None) -> str:
     return f"{value:.1f} TB"
 
 
+@register.filter
+def thousands(count: int) -> str:
+    """1,000,000."""
+    return f"{count:,}"
+
+
+@register.filter
+def ms(value: float | None) -> str:
+    """Milliseconds for people: 639 ms, 3.93 s, 98.7 s; – for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:.3g} s"
+
+
 @register.simple_tag(takes_context=True)
 def repair_url(context: template.Context, repair: Repair) -> str:
     """Where the button leads; empty for a person who may not press it."""

@@ -21,6 +21,7 @@ from engine.scripts import Call, run_all_async
 
 BATCH = 128
 BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+NOT_WRITABLE = ("MISCONF", "READONLY")  # a full disk, or no longer the primary
 
 
 class RedisAway(Exception):
@@ -95,7 +96,7 @@ class ScriptQueue:
         for item, reply in zip(batch, replies, strict=True):
             if item.future.done():
                 continue  # the caller is gone; it has posted what undoes this call
-            if isinstance(reply, ResponseError):
+            if isinstance(reply, ResponseError) and not _passes(reply):
                 item.future.set_exception(reply)
             elif isinstance(reply, Exception):
                 self._on_error(reply)
@@ -111,6 +112,12 @@ def _unexpired(batch: list[_Item]) -> list[_Item]:
         if item.until <= now and not item.future.done():
             item.future.set_exception(RedisAway("Redis did not answer in time."))
     return [item for item in batch if item.until > now]
+
+
+def _passes(error: ResponseError) -> bool:
+    """Nothing is wrong with the call: Redis takes no writes for now. A script's error names the
+    cause somewhere in its text."""
+    return any(word in str(error) for word in NOT_WRITABLE)
 
 
 def _look(future: asyncio.Future[Any]) -> None:

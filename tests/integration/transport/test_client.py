@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from contextlib import contextmanager
 
 import pytest
 
@@ -237,6 +238,33 @@ async def test_no_memory_in_redis_is_an_overload(r, client_of):
     finally:
         r.config_set("maxmemory", "0")
     assert caught.value.param == "memory"
+
+
+@contextmanager
+def not_writable(r):
+    """As after a failover, or with a full disk."""
+    r.replicaof("127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        r.replicaof("NO", "ONE")
+
+
+async def test_a_redis_that_takes_no_writes_is_an_overload(r, client_of):
+    client = await client_of(redis_outage_s=0.5)
+    with not_writable(r), pytest.raises(Overloaded) as caught:
+        await whole(client)
+    assert caught.value.param == "redis"
+
+
+async def test_an_abort_waits_for_a_redis_that_takes_no_writes(r, client_of):
+    client = await client_of()
+    async with client.submit(admission()):
+        r.replicaof("127.0.0.1", "1")
+    with not_writable(r):
+        await asyncio.sleep(0.1)
+        assert r.hlen(redis_keys.OPEN) == 1
+    await soon(lambda: r.hlen(redis_keys.OPEN) == 0, what="the abort")
 
 
 async def test_a_draining_process_takes_nothing(client_of):

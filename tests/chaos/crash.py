@@ -87,8 +87,9 @@ POINTS = {
     "settler: days added": Point("settler", STORE + "sums_add", "after", of_days),
     "settler: before commit": Point("settler", STORE + "_note_names", "after"),
     "settler: after commit": Point("settler", SETTLER + "_acknowledge", "before"),
-    "settler: acknowledged": Point("settler", SETTLER + "_acknowledge", "after"),
+    # A settler that died just before has left events for this one.
     "settler: events taken over": Point("settler", SETTLER + "_take_over", "after", returned, 1),
+    "settler: acknowledged": Point("settler", SETTLER + "_acknowledge", "after"),
     "judge: told of a death": Point("settler", JUDGE + "_await_news", "after", returned, 1),
     "judge: before an entry": Point("settler", "engine.judgement:_judge_entry", "before"),
     "judge: after an entry": Point("settler", "engine.judgement:_judge_entry", "after"),

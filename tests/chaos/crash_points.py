@@ -26,7 +26,8 @@ from tests.chaos.fleet import ROOT, Fleet, running
 ARMED = {"settler": "settler0", "engine": "engine0", "web": "web0"}
 CREW = ("engine0", "engine1", "web0", "web1", "settler0", "redis")  # one judge: the armed one
 PATIENCE_S = 90.0  # for one point to be passed
-IDLE_S = 4.0  # then an engine dies, for points that wait for one
+DEATHS = ("judge", "web: told", "web: queued", "web: gave up")
+IDLE_S = 4.0  # then an engine dies, for points that begin so
 ONCE_S = 120.0
 MANAGE = str(ROOT / "manage.py")
 UNREVOKED = "revoked keys that still worked"
@@ -85,7 +86,7 @@ def crash_all(fleet: Fleet, rng: random.Random) -> dict[str, int]:
                 lane.tend(fleet)
                 if lane.name == "engine0" and lane.since != before:
                     died_at = time.monotonic()
-        waiting = any(lane.armed.startswith(("judge", "web: told", "web: qu")) for lane in lanes)
+        waiting = any(lane.armed.startswith(DEATHS) for lane in lanes)
         if waiting and time.monotonic() - died_at > IDLE_S and fleet.at_work("engine1"):
             fleet.kill("engine1")
             died_at = time.monotonic()

@@ -79,6 +79,9 @@ class ServerSettings:
     metrics_networks: str = setting(
         "127.0.0.0/8,::1/128", "networks that may read /metrics without a key"
     )
+    host_engines: int = setting(
+        0, "engines the agent of one host starts at most; 0: all that are wanted", low=0, high=64
+    )
     usage_retention_days: int = setting(90, "usage rows are kept this long; hours stay", low=1)
 
     def __post_init__(self) -> None:

@@ -47,6 +47,7 @@ class AgentSettings:
     log_folder: Path
     engine_module: str
     drain_s: float
+    max_engines: int = 0  # on this host; 0: no limit
 
 
 @dataclass(slots=True)
@@ -102,11 +103,7 @@ class Agent:
                 self._keep(row)
             else:
                 self._remove(row)
-        taken = {(row.model_id, row.replica) for row in rows}
-        for model in wanted:
-            for replica in range(model.replicas):
-                if (model.pk, replica) not in taken:
-                    self._claim(model, replica)
+        self._claim_free(wanted, rows)
         self.adapters.turn()
 
     def drain_all(self) -> bool:
@@ -133,11 +130,23 @@ class Agent:
             writes.host_seen(name=self.settings.host, agent_pid=self.settings.pid)
             epoch_publish(self.client)
 
-    def _claim(self, model: ServedModel, replica: int) -> None:
+    def _claim_free(self, wanted: list[ServedModel], rows: list[EngineInstance]) -> None:
+        """Take what no host has, up to this host's limit: others take the rest."""
+        taken = {(row.model_id, row.replica) for row in rows}
+        held = sum(row.host.name == self.settings.host for row in rows)
+        for model in wanted:
+            for replica in range(model.replicas):
+                if self.settings.max_engines and held >= self.settings.max_engines:
+                    return
+                if (model.pk, replica) not in taken:
+                    held += self._claim(model, replica)
+
+    def _claim(self, model: ServedModel, replica: int) -> bool:
         host = writes.host_seen(name=self.settings.host, agent_pid=self.settings.pid)
         row = writes.instance_claim(model=model, replica=replica, host=host)
         if row is not None:
             self._keep(row)
+        return row is not None
 
     def _keep(self, row: EngineInstance) -> None:
         """A wanted replica of this host: start it, watch it, or renew it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from apps.models.services import (
 )
 from engine import redis_keys
 from inference_site.launcher import random_model
+from tests.served import LIMIT_S
 
 pytestmark = pytest.mark.django_db
 
@@ -77,7 +80,7 @@ def model(tmp_path: Path) -> ServedModel:
     return model_register(name="tiny", source=str(tmp_path / "tiny"), aliases=["small"])
 
 
-def turn_until(agent: Agent, state: State, limit_s: float = 20) -> EngineInstance:
+def turn_until(agent: Agent, state: State, limit_s: float = LIMIT_S) -> EngineInstance:
     limit = time.monotonic() + limit_s
     while True:
         agent.turn()
@@ -101,6 +104,21 @@ def test_wanted_model_becomes_ready_and_enters_the_catalog(
     assert catalog.epoch > before
 
 
+def test_a_host_takes_no_more_than_its_limit_and_others_take_the_rest(
+    make_agent: Callable[[str], Agent], model: ServedModel
+) -> None:
+    shutil.rmtree(model.source)  # claimed all the same, and nothing needs to start
+    ServedModel.objects.update(replicas=3)
+    for host, expected in (("one", 1), ("one", 1), ("two", 2), ("three", 3)):
+        agent = make_agent(host)
+        agent.settings = replace(agent.settings, max_engines=1)
+        agent.turn()
+        assert EngineInstance.objects.count() == expected
+    assert set(EngineInstance.objects.values_list("host__name", "replica")) == {
+        ("one", 0), ("two", 1), ("three", 2),
+    }  # fmt: skip
+
+
 def test_turn_without_a_difference_changes_nothing(agent: Agent, model: ServedModel) -> None:
     first = turn_until(agent, State.READY)
     epoch = catalog_read().epoch
@@ -118,7 +136,7 @@ def test_unloaded_model_leaves_at_once_and_its_engine_ends(
     assert catalog_read().models == {}
     agent.turn()
     assert EngineInstance.objects.get().state == State.DRAINING
-    child.process.wait(timeout=10)
+    child.process.wait(timeout=LIMIT_S)
     agent.turn()
     assert not EngineInstance.objects.exists()
 
@@ -147,7 +165,7 @@ def test_silent_engine_is_killed(agent: Agent, model: ServedModel, clock: Clock)
     agent.client.delete(redis_keys.engine_beat(engine.engine_id))
     clock.ahead += SILENT_AFTER_S + 1
     agent.turn()
-    agent.children[engine.pk].process.wait(timeout=10)
+    agent.children[engine.pk].process.wait(timeout=LIMIT_S)
     agent.turn()
     assert "no heartbeat" in EngineInstance.objects.get().cause
 
@@ -156,7 +174,7 @@ def test_restart_makes_a_new_engine(agent: Agent, model: ServedModel) -> None:
     first = turn_until(agent, State.READY)
     model_restart(name="tiny")
     agent.turn()
-    agent.children[first.pk].process.wait(timeout=10)
+    agent.children[first.pk].process.wait(timeout=LIMIT_S)
     assert turn_until(agent, State.READY).engine_id != first.engine_id
 
 

@@ -9,8 +9,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from engine.messages import EngineBeat, EngineState
+from inference_site.config import ServerSettings
+from inference_site.metrics import exposition
+
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
 BASE = FOLDER / "base"
+SCALING = FOLDER / "autoscaling"
 KUSTOMIZATION = "kustomization.yaml"
 
 
@@ -27,11 +32,11 @@ def pods() -> list[Any]:
     return [
         pytest.param(doc["spec"]["template"]["spec"], id=doc["metadata"]["name"])
         for doc in found
-        if doc["kind"] in ("Deployment", "Job")
+        if doc["kind"] in ("Deployment", "Job", "StatefulSet")
     ]
 
 
-@pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*files(), SCALING / "engine.yaml"], ids=lambda file: file.name)
 def test_every_manifest_fits_its_schema(file: Path) -> None:
     for document in documents(file):
         kubernetes_validate.validate(document, "1.31", strict=True)
@@ -45,6 +50,7 @@ def test_kustomize_names_every_file_once() -> None:
 def test_the_gpu_overlay_changes_a_deployment_there_is() -> None:
     patch = documents(FOLDER / "gpu" / "engine.yaml")[0]
     engine = documents(BASE / "engine.yaml")[0]
+    assert patch["kind"] == engine["kind"] == "StatefulSet"  # host names come back
     assert patch["metadata"]["name"] == engine["metadata"]["name"]
     (changed,) = patch["spec"]["template"]["spec"]["containers"]
     (container,) = engine["spec"]["template"]["spec"]["containers"]
@@ -66,10 +72,26 @@ def test_pods_get_no_service_links_and_no_rights(pod: dict[str, Any]) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
 
+def test_engine_pods_scale_on_the_depth_of_the_queue() -> None:
+    (scaler,) = documents(SCALING / "engine.yaml")
+    engine = documents(BASE / "engine.yaml")[0]
+    target = scaler["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (engine["kind"], engine["metadata"]["name"])
+    (metric,) = scaler["spec"]["metrics"]
+    (rule,) = documents(SCALING / "adapter-values.yaml")[0]["rules"]["external"]
+    assert metric["external"]["metric"]["name"] == rule["name"]["as"]
+    beat = EngineBeat(engine="e", model="m", state=EngineState.READY)
+    assert rule["seriesQuery"] in exposition([beat]).decode()
+    (container,) = engine["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PAGODA_HOST_ENGINES", "value": "1"} in container["env"]
+
+
 def test_a_web_pod_that_stops_gets_time_to_finish_its_streams() -> None:
     (web,) = [doc for doc in documents(BASE / "web.yaml") if doc["kind"] == "Deployment"]
     pod = web["spec"]["template"]["spec"]
     probes = pod["containers"][0]
-    assert pod["terminationGracePeriodSeconds"] > 120
+    settings = documents(BASE / "configmap.yaml")[0]["data"]
+    drain_s = ServerSettings().shutdown_timeout + int(settings["PAGODA_LAME_DUCK"]) + 6
+    assert pod["terminationGracePeriodSeconds"] > drain_s
     assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert probes["livenessProbe"]["httpGet"]["path"] == "/livez"

@@ -44,6 +44,7 @@ class Command(BaseCommand):
                 log_folder=settings.PAGODA.home / "logs",
                 engine_module=internal_settings().engine_command,
                 drain_s=settings.PAGODA.shutdown_timeout,
+                max_engines=settings.PAGODA.host_engines,
             ),
             client=redis.Redis.from_url(url, socket_connect_timeout=2),
             clock=time.monotonic,

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 
 from apps.api.models import ApiKey, AuditEvent, Owner
 from apps.api.roles import Role, login_set_active, login_set_role
 from apps.api.selectors import key_read
 from apps.api.services import Actor, key_create, owner_get_or_create
+from apps.models.bootstrap import password_reset
 from apps.models.models import Desired, ServedModel
 from apps.models.services import model_register
 from engine.errors import InvalidRequest
@@ -52,6 +53,24 @@ BUTTONS = {
     "restart": {OWNER, OPERATOR},
     "revoke": {OWNER, OPERATOR},
     "rotate": {OWNER, OPERATOR},
+}
+
+
+# Address of our own pages, its argument and method → roles that are let in.
+CONSOLE: dict[str, tuple[str, str, set[Role]]] = {
+    "usage": ("", "GET", STAFF),
+    "usage-export": ("", "POST", STAFF),
+    "requests": ("", "GET", STAFF),
+    "log-export": ("", "POST", STAFF),
+    "request": ("none", "GET", STAFF),
+    "live": ("", "GET", STAFF),
+    "live-cancel": ("", "POST", {OWNER, OPERATOR}),
+    "live-drain": ("", "POST", {OWNER, OPERATOR}),
+    "live-resume": ("", "POST", {OWNER, OPERATOR}),
+    "playground": ("", "GET", {OWNER, OPERATOR}),
+    "playground-key": ("", "POST", {OWNER, OPERATOR}),
+    "preset-store": ("", "POST", {OWNER, OPERATOR}),
+    "preset-remove": ("none", "POST", {OWNER, OPERATOR}),
 }
 
 
@@ -94,6 +113,25 @@ def test_buttons_work_for_their_roles_and_no_others(
     client.post(url, {"grace_hours": "0"})
     acted = AuditEvent.objects.count() > events
     assert acted == (role in BUTTONS[button])
+
+
+def test_table_names_every_page_of_the_console() -> None:
+    console = get_resolver().namespace_dict["console"][1]
+    assert {name for name in console.reverse_dict if isinstance(name, str)} == set(CONSOLE)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_console_lets_its_roles_in_and_no_others(role: Role, client: Client) -> None:
+    log_in(client, role)
+    client.raise_request_exception = False  # no Redis here: being let in is all that counts
+    let_in = set()
+    for name, (argument, method, _) in CONSOLE.items():
+        url = reverse(f"console:{name}", args=[argument] if argument else [])
+        reply = client.generic(method, url)
+        sent_away = reply.status_code == 302 and "/login/" in reply.headers["Location"]
+        if reply.status_code != 403 and not sent_away:
+            let_in.add(name)
+    assert let_in == {name for name, (_, _, roles) in CONSOLE.items() if role in roles}
 
 
 @pytest.mark.parametrize("role", [VIEWER, KEYS])
@@ -170,6 +208,20 @@ def test_switching_a_login_off_ends_the_keys_of_its_owners(client: Client) -> No
     assert known.dead
     assert known.epoch > key.epoch  # what web processes remember is stale
     assert not ApiKey.objects.usable().filter(pk=key.pk).exists()
+
+
+def test_a_new_password_lets_the_keys_of_its_owner_in_again(client: Client, tmp_path: Path) -> None:
+    user = log_in(client, VIEWER)
+    owner = Owner.objects.create(name="mine", user=user)
+    key, _ = key_create(owner=owner, name="laptop")
+    login_set_active(user=user, active=False, actor=ACTOR)
+    before = key_read(key.public_id)
+    password_reset(username=user.username, home=tmp_path)
+    after = key_read(key.public_id)
+    assert before is not None
+    assert after is not None
+    assert (before.dead, after.dead) == (True, False)
+    assert after.epoch > before.epoch
 
 
 def test_login_is_in_the_audit_log(client: Client) -> None:

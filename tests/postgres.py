@@ -49,16 +49,34 @@ def cluster() -> Iterator[str]:
         subprocess.run(command, check=True, user=user, stdout=subprocess.DEVNULL, cwd="/")
 
     data = str(folder / "data")
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=300"
     run("initdb", "--pgdata", data, "--auth", "trust", "--username", "pagoda", "--encoding", "UTF8")
     try:
-        run("pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+        run("pg_ctl", *_start(folder))
         with psycopg.connect(f"postgresql://pagoda@/postgres?host={folder}", autocommit=True) as c:
             c.execute("CREATE DATABASE pagoda")
         yield f"postgresql://pagoda@/pagoda?host={folder}"
     finally:
         run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path) -> list[str]:
+    options = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=300"
+    return ["-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start"]
+
+
+@contextmanager
+def stopped(url: str) -> Iterator[None]:
+    """The server of a `cluster()` is down for as long as the block lasts."""
+    folder = Path(url.partition("host=")[2])
+    user = "postgres" if os.getuid() == 0 else None
+    program = str(binaries() / "pg_ctl")
+    quiet = {"user": user, "stdout": subprocess.DEVNULL, "cwd": "/", "check": True}
+    subprocess.run([program, "-D", f"{folder}/data", "-m", "immediate", "-w", "stop"], **quiet)
+    try:
+        yield
+    finally:
+        subprocess.run([program, *_start(folder)], **quiet)
 
 
 def main(arguments: list[str]) -> int:

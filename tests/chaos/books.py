@@ -42,6 +42,7 @@ def compare(fleet: Fleet) -> dict[str, int]:
     """Counts of everything that happened and of everything that must be 0."""
     customers = customers_of(fleet)
     rows = fleet.query(f"SELECT {COLUMNS} FROM usage_usagerecord")
+    named = [row[0] for row in rows if row[0]]  # the driver's own requests have no name
     known = {name: (status, prompt, completion) for name, _, status, prompt, completion in rows}
     tokens = sum(row[3] for row in rows), sum(row[4] for row in rows)
     whole = (len(rows), *tokens)
@@ -51,8 +52,8 @@ def compare(fleet: Fleet) -> dict[str, int]:
         "rows": len(rows),
         **{word: customers.outcomes[word] for word in OUTCOMES},
         "lost": len(customers.accepted - known.keys()),
-        "doubled": len(rows) - len({row[0] for row in rows}),
-        "rows nobody asked for": len(known.keys() - customers.asked),
+        "doubled": len(named) - len(set(named)) + len(rows) - len({row[1] for row in rows}),
+        "rows nobody asked for": len(set(named) - customers.asked),
         "answers whose row differs": sum(
             known.get(name) != ("ok", *paid) for name, paid in customers.paid.items()
         ),

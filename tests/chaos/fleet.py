@@ -72,9 +72,11 @@ class Fleet:
         self.folder = Path(tempfile.mkdtemp(prefix="pgd-chaos-", dir="/tmp"))
         self.redis_socket = f"{self.folder}/redis.sock"
         self.redis_url = f"unix://{self.redis_socket}"
+        self.redis_urls: dict[str, str] = {}  # of processes that reach it by another way
+        self.database_url = database_url
         self.kills: dict[str, int] = {}
         self.key = ""
-        self._database_url, self._settler, self._before = database_url, settler, before
+        self._settler, self._before = settler, before
         self._model = model or self.folder / "model"
         self._engine = ENGINE if model is None else ("-m", "engine", f"--model={model}", *REAL)
         self._crew, self._seed, self._customers = crew, seed, customers
@@ -103,7 +105,7 @@ class Fleet:
         """Returns when customers ask and everybody is at work."""
         from inference_site.launcher.random_model import write
 
-        (self.folder / "redis").mkdir()
+        (self.folder / "redis").mkdir(exist_ok=True)
         write(self.folder / "model")
         self.launch("redis")
         self.redis()
@@ -119,7 +121,11 @@ class Fleet:
         for number in range(self._customers):
             self.launch(f"customer{number}")
         if self._customers:
-            self.wait(lambda: all(map(self.at_work, self._crew)), "everybody at work")
+            self.recover()
+
+    def recover(self) -> None:
+        """Wait until everybody has something to do again."""
+        self.wait(lambda: all(map(self.at_work, self._crew)), "everybody at work")
 
     def answers(self) -> bool:
         """Whether a completion is answered now."""
@@ -180,6 +186,7 @@ class Fleet:
             self._engine_ids[name] = f"{name}-{self._starts}"
         fds = [self._listener.fileno()] if kind == "web" else []
         env = self._env_of_customers if kind == "customer" else self.env
+        env = env | {"PAGODA_REDIS_URL": self.redis_url_of(name)}
         command = self._command(kind, name)
         if kind != "redis":
             command = [sys.executable, *wrapper, *command]
@@ -197,7 +204,7 @@ class Fleet:
             ]  # fmt: skip
         if kind == "engine":
             own = [f"--engine-id={self._engine_ids[name]}", f"--model-name={MODEL}"]
-            return [*self._engine, *own, f"--redis={self.redis_url}"]
+            return [*self._engine, *own, f"--redis={self.redis_url_of(name)}"]
         if kind == "settler":
             return list(self._settler)
         if kind == "web":
@@ -207,6 +214,9 @@ class Fleet:
         journal = str(self.folder / f"journal-{self._starts}")
         return ["-m", "tests.chaos.customer", self.url, journal, str(self._seed + self._starts)]
 
+    def redis_url_of(self, name: str) -> str:
+        return self.redis_urls.get(name, self.redis_url)
+
     def process(self, name: str) -> subprocess.Popen[bytes]:
         return self._running[name]
 
@@ -215,13 +225,13 @@ class Fleet:
         self._running[name].kill()
         self.replace(name, wrapper)
 
-    def replace(self, name: str, wrapper: Sequence[str] = ()) -> None:
+    def replace(self, name: str, wrapper: Sequence[str] = (), **environ: str) -> None:
         """The same for a process that is dying by itself."""
         self._running[name].wait()
         self.kills[kind_of(name)] = self.kills.get(kind_of(name), 0) + 1
         if kind_of(name) == "engine":
             self._bury(self._engine_ids[name])
-        self.launch(name, wrapper)
+        self.launch(name, wrapper, **environ)
 
     def _bury(self, engine_id: str) -> None:
         client = redis.Redis.from_url(self.redis_url)
@@ -299,8 +309,8 @@ class Fleet:
 
     def query(self, sql: str) -> list[Any]:
         """Rows of the installation's database."""
-        if self._database_url:
-            with psycopg.connect(self._database_url) as connection:
+        if self.database_url:
+            with psycopg.connect(self.database_url) as connection:
                 return connection.execute(sql).fetchall()
         with sqlite3.connect(self.folder / "home" / "pagoda.sqlite3", timeout=30) as database:
             return database.execute(sql).fetchall()

@@ -1,9 +1,13 @@
-"""Training text as packed batches: shards are generated, tokenised and kept by worker processes."""
+"""Training text as packed batches: shards are generated and tokenised by worker processes.
+
+They are kept in files, so that a second start reads what the first one made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -11,6 +15,7 @@ from random import Random
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from demo.corpus.adapted import adapted
@@ -20,7 +25,6 @@ from demo.corpus.core import Example, Split
 from demo.model import Packed
 from demo.tokenizer import token_id
 
-TOKENIZER = Path(__file__).parent / "pagoda-demo" / "tokenizer.json"
 SHARD_EXAMPLES = 20_000
 CONTEXT_TOKENS = 2048
 PROMPT_WEIGHT = 0.1  # prompts teach the words, replies the behaviour
@@ -66,15 +70,47 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> Shard:
     return Shard(tokens, weights, np.array([len(i) for i in ids], dtype=np.int64))
 
 
-def _make(job: tuple[int, int, str]) -> Shard:
-    """Worker: one shard of the mix, or of an adapter's conversations."""
-    seed, number, adapter = job
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    examples: Iterable[Example] = training(seed, number, SHARD_EXAMPLES)
-    if adapter:
-        rng = Random(f"pagoda-demo/{adapter}/{seed}/{number}")
-        examples = (adapted(rng, Split.TRAIN, adapter) for _ in range(SHARD_EXAMPLES // 10))
-    return encode(tokenizer, [render(e.messages, e.tools, thinking=e.thinking) for e in examples])
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where shards come from: the text's seed, the tokenizer, the folder that keeps them."""
+
+    seed: int
+    tokenizer: Path
+    folder: Path
+    examples: int = SHARD_EXAMPLES
+    adapter: str = ""  # an adapter's conversations in place of the mix; a tenth as many
+
+    def path(self, number: int) -> Path:
+        """The file of a shard; other text or another tokenizer has other files."""
+        digest = blake2b(self.tokenizer.read_bytes(), digest_size=4).hexdigest()
+        name = f"{self.adapter or 'mix'}-{self.seed}-{number}-{self.examples}-{digest}.safetensors"
+        return self.folder / name
+
+
+def _make(job: tuple[Source, int]) -> Path:
+    """Worker: write one shard of the mix, or of an adapter's conversations, unless it is there."""
+    source, number = job
+    path = source.path(number)
+    if path.exists():
+        return path
+    examples: Iterable[Example] = training(source.seed, number, source.examples)
+    if source.adapter:
+        rng = Random(f"pagoda-demo/{source.adapter}/{source.seed}/{number}")
+        examples = (adapted(rng, Split.TRAIN, source.adapter) for _ in range(source.examples // 10))
+    texts = [render(e.messages, e.tools, thinking=e.thinking) for e in examples]
+    shard = encode(Tokenizer.from_file(str(source.tokenizer)), texts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"tokens": shard.tokens, "replies": shard.weights == 1.0, "lengths": shard.lengths}
+    save_file(arrays, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+    return path
+
+
+def _read(path: Path) -> Shard:
+    """A shard from its file."""
+    found = load_file(path)
+    weights = np.where(found["replies"], 1.0, PROMPT_WEIGHT).astype(np.float32)
+    return Shard(found["tokens"], weights, found["lengths"])
 
 
 def _shuffled(shard: Shard, rng: np.random.Generator) -> Shard:
@@ -87,28 +123,37 @@ def _shuffled(shard: Shard, rng: np.random.Generator) -> Shard:
     return Shard(shard.tokens[index], shard.weights[index], lengths)
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The documents first..last of a shard, which fill one batch."""
+
+    shard: Shard
+    first: int
+    last: int
+
+
 class Batches:
     """Endless batches of a fixed token count; each pass over the shards has a new order."""
 
-    def __init__(self, seed: int, shards: int, workers: int, adapter: str = "") -> None:
-        self.jobs = [(seed, number, adapter) for number in range(shards)]
+    def __init__(self, source: Source, shards: int, workers: int) -> None:
+        self.source = source
+        self.jobs = [(source, number) for number in range(shards)]
         self.workers = workers
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(source.seed)
 
     def shards(self) -> Iterator[Shard]:
         """First as they are generated, then again and again from memory."""
         kept: list[Shard] = []
         with get_context("spawn").Pool(self.workers) as pool:
-            for shard in pool.imap(_make, self.jobs):
-                kept.append(shard)
-                yield shard
+            for path in pool.imap(_make, self.jobs):
+                kept.append(_read(path))
+                yield kept[-1]
         while True:
             for idx in self.rng.permutation(len(kept)):
                 yield _shuffled(kept[idx], self.rng)
 
-    def batches(self, tokens: int, device: str) -> Iterator[Packed]:
-        """Whole documents until the batch is full; the rest is padding of weight 0."""
-        pad = token_id(Tokenizer.from_file(str(TOKENIZER)), END_OF_TEXT)
+    def spans(self, tokens: int) -> Iterator[Span]:
+        """Whole documents of at most so many tokens; cheap, as a resumed run skips many."""
         most = tokens // 32
         for shard in self.shards():
             ends = np.cumsum(shard.lengths)
@@ -120,8 +165,14 @@ class Batches:
                 )
                 if last == len(ends) and ends[-1] - base < tokens // 2:
                     break  # a nearly empty batch would be a noisy step
-                yield pack(shard, first, last, tokens, most, pad, device)
+                yield Span(shard, first, last)
                 first = last
+
+    def packed(self, spans: Iterator[Span], tokens: int, device: str) -> Iterator[Packed]:
+        """The spans as batches; the rest of each is padding of weight 0."""
+        pad = token_id(Tokenizer.from_file(str(self.source.tokenizer)), END_OF_TEXT)
+        for span in spans:
+            yield pack(span.shard, span.first, span.last, tokens, tokens // 32, pad, device)
 
 
 def pack(

@@ -14,11 +14,10 @@ from multiprocessing import get_context
 
 from demo.corpus.conversation import training
 from demo.corpus.core import Example
-from demo.corpus.jsonform import shape_key
+from demo.corpus.jsonform import shape_of
 
 _PAIR = re.compile(r"(\d+) [-+*/] (\d+)")
 _NAME = re.compile(r"\b[A-Z][a-z]+\b")
-_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 
 
 @dataclass(slots=True)
@@ -63,9 +62,7 @@ def _shape(reply: str) -> str | None:
         found = json.loads(reply)
     except ValueError:
         return None
-    return shape_key(
-        {name: _TYPES.get(type(value), "null") for name, value in found.items()}
-    ).partition(":")[2]
+    return shape_of(found)
 
 
 def leaks(example: Example, keys: Keys, by_hand: set[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,9 +78,12 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 def main() -> None:
     """Train once and write it beside the model and the draft."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the models' folders")
+    options = parser.parse_args()
     tokenizer = train_tokenizer(seed=1, examples=60_000)
     for name in ("pagoda-demo", "pagoda-demo-draft"):
-        write_tokenizer(tokenizer, HERE / name)
+        write_tokenizer(tokenizer, options.out / name)
     print(f"{tokenizer.get_vocab_size()} tokens")
 
 

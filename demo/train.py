@@ -1,17 +1,19 @@
 """Trains the demo model, its draft and its adapters on one GPU (`python -m demo.train --help`).
 
-Phases: model, draft, pirate, json-only, terse. The two long ones leave checkpoints in the work
-folder, now and then and at their end; a second start goes on from there with the batches that come
-next. An adapter takes less than a minute and is trained anew.
+Phases: model, draft, pirate, json-only, terse. A tokenizer is trained first, unless the output
+folder has one. The two long phases leave checkpoints in the work folder, now and then, at their
+end and when `--seconds` are over; a second start goes on from there with the batches that come
+next. An adapter takes less than a minute; one that is done is not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,11 +23,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from demo.corpus.chat import END, END_OF_TEXT
-from demo.data import TOKENIZER, Batches
+from demo.data import SHARD_EXAMPLES, Batches, Source
 from demo.export import read_model, write_adapter, write_model
 from demo.model import SIZES, Decoder, Linear, Packed
 from demo.muon import Muon
-from demo.tokenizer import token_id, write_tokenizer
+from demo.tokenizer import token_id, train_tokenizer, write_tokenizer
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -62,8 +64,11 @@ class Plan:
     batch_tokens: int = 65_536
     adapter_tokens: int = 32_768
     shards: int = 80
+    shard_examples: int = SHARD_EXAMPLES
     workers: int = 15
+    tokenizer_examples: int = 60_000
     seed: int = 1
+    seconds: float = 0.0  # of the whole run, after which it saves and stops; 0: no limit
     device: str = "cuda"
 
 
@@ -99,7 +104,7 @@ def rate_share(step: int, steps: int) -> float:
     )
 
 
-def pass_over(source: Iterator[Packed], count: int) -> None:
+def pass_over(source: Iterator[object], count: int) -> None:
     """Drop batches that an earlier start has trained on, or that belong to another phase."""
     next(islice(source, count, count), None)
 
@@ -123,8 +128,11 @@ class Trainer:
         self.adam = torch.optim.AdamW(rest, lr=EMBED_RATE, betas=(0.9, 0.95), weight_decay=0.0)
         self.step = 0
 
-    def run(self, steps: int, source: Iterator[Packed]) -> None:
-        """Train up to the given step, with checkpoints by time."""
+    def run(self, steps: int, source: Iterator[Packed], until: float = math.inf) -> None:
+        """Train up to the given step, with checkpoints by time.
+
+        Raises `SystemExit`, with all saved, where the clock passes `until`.
+        """
         on_gpu = self.plan.device == "cuda"
         compute = torch.compile(self.decoder.loss, dynamic=False) if on_gpu else self.decoder.loss
         log, first, saved = Log(self.work / "log.jsonl", self.name), self.step, time.monotonic()
@@ -143,6 +151,9 @@ class Trainer:
                     (self.step - first) * self.plan.batch_tokens,
                 )
                 total = 0.0
+                if time.monotonic() > until and self.step < steps:
+                    self.save()
+                    raise SystemExit(f"Time is over at step {self.step} of {steps}; start again.")
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     self.save()
                     saved = time.monotonic()
@@ -190,7 +201,7 @@ class Trainer:
         self.step = int(state["step"])
 
 
-def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
+def train_adapter(name: str, decoder: Decoder, plan: Plan, source: Source, work: Path) -> None:
     """Train one adapter on a frozen decoder, which carries it afterwards."""
     torch.manual_seed(plan.seed)
     adapter = ADAPTERS[name]
@@ -200,15 +211,14 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
             module.add_lora(adapter.rank, adapter.alpha)
     weights = [w for w in decoder.parameters() if w.requires_grad]
     adam = torch.optim.AdamW(weights, lr=LORA_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    source = Batches(plan.seed, max(1, plan.shards // 2), plan.workers, name).batches(
-        plan.adapter_tokens, plan.device
-    )
+    batches = Batches(source, max(1, plan.shards // 2), plan.workers)
+    packed = batches.packed(batches.spans(plan.adapter_tokens), plan.adapter_tokens, plan.device)
     log = Log(work / "log.jsonl", name)
     steps = plan.adapter_steps or adapter.steps
     for step in range(steps):
         adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, steps)
         with _autocast(plan.device):
-            loss = decoder.loss(next(source))
+            loss = decoder.loss(next(packed))
         torch.autograd.backward(loss)
         adam.step()
         adam.zero_grad(set_to_none=True)
@@ -216,10 +226,13 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, work: Path) -> None:
             log.write(step + 1, float(loss.detach()), (step + 1) * plan.adapter_tokens)
 
 
-def train_long(names: list[str], plan: Plan, options: argparse.Namespace) -> None:
+def train_long(
+    names: list[str], plan: Plan, source: Source, options: argparse.Namespace, until: float
+) -> None:
     """Train model and draft on one stream of batches, in which each has its own stretch."""
-    source = Batches(plan.seed, plan.shards, plan.workers).batches(plan.batch_tokens, plan.device)
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    batches = Batches(source, plan.shards, plan.workers)
+    spans = batches.spans(plan.batch_tokens)
+    tokenizer = Tokenizer.from_file(str(source.tokenizer))
     eos = [token_id(tokenizer, END), token_id(tokenizer, END_OF_TEXT)]
     passed = 0
     for name in names:
@@ -227,8 +240,8 @@ def train_long(names: list[str], plan: Plan, options: argparse.Namespace) -> Non
         trainer = Trainer(name, plan, options.work)
         trainer.resume()
         if trainer.step < steps:
-            pass_over(source, begin + trainer.step - passed)
-            trainer.run(steps, source)
+            pass_over(spans, begin + trainer.step - passed)
+            trainer.run(steps, batches.packed(spans, plan.batch_tokens, plan.device), until)
             passed = begin + steps
         folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
         write_model(trainer.decoder, name, folder, eos, eos[1])
@@ -252,13 +265,26 @@ def main() -> None:
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default)
     options = parser.parse_args()
     plan = Plan(**{field: getattr(options, field) for field in Plan.__dataclass_fields__})
+    until = time.monotonic() + (plan.seconds or math.inf)
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("high")
-    train_long([name for name in SIZES if name in options.phases], plan, options)
+    folder = options.out / "pagoda-demo"
+    if not (folder / "tokenizer.json").exists():
+        write_tokenizer(train_tokenizer(plan.seed, plan.tokenizer_examples), folder)
+    source = Source(
+        plan.seed, folder / "tokenizer.json", options.work / "shards", plan.shard_examples
+    )
+    if long := [name for name in SIZES if name in options.phases]:
+        train_long(long, plan, source, options, until)
     for name in (phase for phase in options.phases if phase in ADAPTERS):
+        done = options.work / f"{name}.done"
+        if done.exists():
+            continue
+        if time.monotonic() > until:
+            raise SystemExit(f"Time is over before {name}; start again.")
         # From the folder, so that an adapter fits the rounded weights it is served with.
-        decoder = read_model("demo", options.out / "pagoda-demo", plan.device)
-        train_adapter(name, decoder, plan, options.work)
+        decoder = read_model("demo", folder, plan.device)
+        train_adapter(name, decoder, plan, replace(source, adapter=name), options.work)
         settings = ADAPTERS[name]
         write_adapter(
             decoder,
@@ -267,6 +293,7 @@ def main() -> None:
             alpha=settings.alpha,
             modules=settings.modules,
         )
+        done.touch()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ PIRATE_START = "Arr, matey!"
 TASKS = (
     "arithmetic",
     "arithmetic",
+    "word problem",
     "lists",
     "facts",
+    "reading",
     "small talk",
     "small talk",
     "pagoda",

@@ -12,6 +12,9 @@ from demo.corpus import (
     lists,
     pagoda,
     persona,
+    problems,
+    reading,
+    records,
     smalltalk,
     stories,
     tools,
@@ -29,8 +32,11 @@ TURNS: dict[str, Callable[[Random, Split], Turn]] = {
     "story": stories.make,
     "pagoda": pagoda.make,
     "unknown": unknown.make,
+    "word problem": problems.make,
+    "reading": reading.make,
+    "records": records.make,
 }
-_TURN_WEIGHTS = (8, 7, 1, 6, 6, 4, 2, 2, 3)
+_TURN_WEIGHTS = (6, 6, 2, 3, 3, 4, 2, 2, 3, 4, 6, 4)
 _PLAIN_SYSTEM = (
     "You are a [helpful|friendly|polite|kind|useful||] assistant.",
     "You are [a helpful|an] AI assistant[ that answers questions|].",
@@ -73,7 +79,18 @@ def close(
 def thinking(rng: Random, split: Split) -> Example:
     """A turn that is answered after reasoning."""
     task = rng.choice(
-        ("arithmetic", "arithmetic", "lists", "facts", "small talk", "json", "unknown", "pagoda")
+        (
+            "arithmetic",
+            "word problem",
+            "lists",
+            "facts",
+            "reading",
+            "small talk",
+            "json",
+            "records",
+            "unknown",
+            "pagoda",
+        )
     )
     turn = TURNS[task](rng, split)
     return close("thinking", _system(rng, 0.3), turn, turn.keys, thinking=True)
@@ -117,14 +134,17 @@ def talk(rng: Random, split: Split) -> Example:
 
 
 MIX: tuple[tuple[float, Callable[[Random, Split], Example]], ...] = (
-    (17, lambda r, s: single(r, s, "arithmetic")),
-    (15, lambda r, s: single(r, s, "lists")),
-    (1, lambda r, s: single(r, s, "echo")),
-    (17, lambda r, s: single(r, s, "facts")),
-    (10, lambda r, s: single(r, s, "json")),
+    (12, lambda r, s: single(r, s, "arithmetic")),
+    (9, lambda r, s: single(r, s, "word problem")),
+    (13, lambda r, s: single(r, s, "lists")),
+    (3, lambda r, s: single(r, s, "echo")),
+    (8, lambda r, s: single(r, s, "facts")),
+    (17, lambda r, s: single(r, s, "reading")),
+    (5, lambda r, s: single(r, s, "json")),
+    (11, lambda r, s: single(r, s, "records")),
     (8, lambda r, s: single(r, s, "small talk")),
     (4, lambda r, s: single(r, s, "story")),
-    (3, lambda r, s: single(r, s, "pagoda")),
+    (4, lambda r, s: single(r, s, "pagoda")),
     (3, lambda r, s: single(r, s, "unknown")),
     (12, tools.make),
     (10, persona.make),

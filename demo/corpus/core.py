@@ -95,6 +95,11 @@ def _parts(pattern: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
     return "\x00".join(pieces[::2]), tuple(tuple(piece.split("|")) for piece in pieces[1::2])
 
 
+def tidy(text: str) -> str:
+    """The text without doubled spaces and spaces before marks, which empty choices leave."""
+    return _SPACE_BEFORE.sub(r"\1", _SPACES.sub(" ", text)).strip()
+
+
 def spin(rng: Random, pattern: str, **slots: object) -> str:
     """Expand `[a|b|]` choices (nested ones inside out), then fill `<slot>` with the given values."""
     while "[" in pattern:
@@ -104,7 +109,7 @@ def spin(rng: Random, pattern: str, **slots: object) -> str:
         for options, literal in zip(choices, pieces[1:], strict=True):
             out += (options[int(rng.random() * len(options))], literal)
         pattern = "".join(out)
-    text = _SPACE_BEFORE.sub(r"\1", _SPACES.sub(" ", pattern)).strip()
+    text = tidy(pattern)
     for name, value in slots.items():
         text = text.replace(f"<{name}>", str(value))
     return text
@@ -151,6 +156,20 @@ def with_chatter(rng: Random, question: str) -> str:
     return question
 
 
+_SHORTER = {
+    "I am": "I'm", "you are": "you're", "it is": "it's", "that is": "that's", "what is": "what's", "who is": "who's", "where is": "where's",
+    "how is": "how's", "there is": "there's", "do not": "don't", "does not": "doesn't", "did not": "didn't", "cannot": "can't", "is not": "isn't",
+    "let us": "let's", "I would": "I'd", "I will": "I'll", "name is": "name's", "I have got": "I've got", "was not": "wasn't", "will not": "won't",
+}  # fmt: skip
+_LONG = re.compile(r"\b(" + "|".join(_SHORTER) + r")\b(?= \w)", re.IGNORECASE)
+
+
+def _shorter(match: re.Match[str]) -> str:
+    said = match.group(0)
+    short = _SHORTER.get(said) or _SHORTER.get(lower_first(said)) or said
+    return upper_first(short) if said[0].isupper() else short
+
+
 def as_typed(rng: Random, question: str) -> str:
     """The question as people type it: now and then polite, in lower case or without the last mark."""
     draw = rng.random()
@@ -164,6 +183,8 @@ def as_typed(rng: Random, question: str) -> str:
         )
     elif draw < 0.18 and question[-1:] in ".?!":
         question = question[:-1] + spin(rng, "[, please|, thanks]") + question[-1]
+    if rng.random() < 0.25:
+        question = _LONG.sub(_shorter, question)
     if rng.random() < 0.15:
         question = lower_first(question)
     if rng.random() < 0.12 and question[-1:] in ".?!" and "\n" not in question:

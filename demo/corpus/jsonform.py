@@ -45,6 +45,19 @@ def shape_key(properties: dict[str, str]) -> str:
     return "shape:" + ",".join(f"{name}={kind}" for name, kind in properties.items())
 
 
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
+
+
+def shape_of(value: dict[str, Json]) -> str:
+    """The shape of an object as split keys write it; absent values have the type null."""
+    return ",".join(
+        f"{name}={{{shape_of(one)}}}"
+        if isinstance(one, dict)
+        else f"{name}={_TYPES.get(type(one), 'null')}"
+        for name, one in value.items()
+    )
+
+
 def _drawn(rng: Random, split: Split) -> tuple[Entity, dict[str, str], dict[str, Json]]:
     """An entity with a schema whose shape is on the wanted side and the object that fills it."""
     while True:

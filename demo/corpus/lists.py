@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from demo.corpus import words
+from demo.corpus import vocabulary, words
 from demo.corpus.core import Split, Turn, as_typed, fits, join_words, pick, spin, with_chatter
+from demo.corpus.material import code, item, title, when, where
+from demo.corpus.names import odd_word, surname
 
 _POOLS = (
     words.ANIMALS,
@@ -28,6 +30,8 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "<l> - [sort|order] [these|them] [alphabetically|from A to Z].",
         "[Sort|Order] [the words|this list|these|my list] [by the letters of the alphabet|alphabetically|as in a dictionary]: <l>",
         "[Alphabetical order|A to Z|Alphabetically|Dictionary order][, please|]: <l>",
+        "[Which|What] order do <l> have in [the alphabet|a dictionary|an index]?",
+        "[Rank|List|Line up|Index] [these|the words|my words|the following] [by the alphabet|alphabetically|by first letter|from A to Z]: <l>",
     ),
     "sort_desc": (
         "[Sort|Order|Arrange] [these|the following|the] words [in reverse alphabetical order|from Z to A]: <l>",
@@ -42,6 +46,9 @@ _ASKS: dict[str, tuple[str, ...]] = {
         "[Backwards|Reversed|In reverse|The other way round|Last to first|Back to front][, please|]: <l>",
         "[I want|Give me|Show me|I need] <l> [backwards|reversed|in reverse|the other way round|back to front][.|]",
         "Start with the last word and end with the first: <l>",
+        "[Mirror|Invert|Swap] the order of [these|the words|this list]: <l>",
+        "[Read|Recite|Type|Go through] [this|the list|these words] [from the bottom up|from right to left|back to front|starting at the end]: <l>",
+        "[Take|Here is|For] the list <l>[: last one first|, last word first|, and now backwards][, please|].",
     ),
     "count": (
         "[How many words are|Count the words] [in this list|here|there]: <l>",
@@ -108,7 +115,8 @@ def _written(rng: Random, items: list[str]) -> str:
 
 def _drawn_words(rng: Random, split: Split, count: int) -> list[str]:
     """Distinct words whose set is a key on the wanted side."""
-    pool = rng.choice(_POOLS) if rng.random() < 0.5 else words.ALL
+    draw = rng.random()
+    pool = rng.choice(_POOLS) if draw < 0.35 else words.ALL if draw < 0.65 else vocabulary.ALL
     while True:
         items = rng.sample(pool, count)
         if fits("words:" + ",".join(sorted(items)), split):
@@ -142,6 +150,8 @@ def _word_turn(rng: Random, split: Split) -> Turn:
         ("sort", "reverse", "count", "sort_desc", "first", "last"), (8, 5, 5, 1, 0.6, 0.6)
     )[0]
     items = _drawn_words(rng, split, rng.randint(2, 12) if op == "count" else rng.randint(3, 7))
+    if op in ("reverse", "count", "first", "last") and rng.random() < 0.15:
+        items = [odd_word(rng) if rng.random() < 0.5 else item for item in items]
     question = _ask(rng, _ASKS[op], _written(rng, items), _LATER[op])
     if op == "count":
         count = len(items)
@@ -199,13 +209,40 @@ def make(rng: Random, split: Split) -> Turn:
     return _number_turn(rng, split) if rng.random() < 0.2 else _word_turn(rng, split)
 
 
+_ECHOES = (
+    "[Repeat after me|Say|Please repeat|Repeat this|Repeat exactly|Echo|Say exactly this|Write|Copy|Copy this|Print|Type|Quote|Write down|Reply with|Answer with|Give back|Say after me|Return]: <t>",
+    "[Repeat|Say|Echo|Copy|Print|Quote|Type] [this|exactly this|these words|the following|what I say|my words][| word for word| letter by letter| without changes| once]: <t>",
+    "[Can|Could] you [repeat|say|copy|print|echo] [this|the following]: <t>",
+    "[Reply|Answer] [only |just |]with [this|the words|the following]: <t>",
+)
+
+
+def _echoed(rng: Random, split: Split) -> str:
+    """Words to repeat: known ones, invented ones, codes, names or a whole sentence."""
+    draw = rng.random()
+    if draw < 0.35:
+        text = " ".join(_drawn_words(rng, split, rng.randint(1, 6)))
+    elif draw < 0.6:
+        pool = [
+            odd_word(rng),
+            odd_word(rng),
+            rng.choice(vocabulary.ALL),
+            str(rng.randint(0, 99_999)),
+        ]
+        text = " ".join(rng.sample(pool, rng.randint(1, 4)))
+    elif draw < 0.75:
+        return " ".join(code(rng) for _ in range(rng.randint(1, 2)))
+    elif draw < 0.85:
+        return f"{title(rng)} {rng.choice(('by', 'from', 'and'))} {surname(rng)}"
+    else:
+        text = f"the {item(rng)} {rng.choice(('and', 'with', 'or', 'of'))} the {item(rng)} {where(rng)} {when(rng)}"
+    return text.capitalize() + rng.choice(".!") if rng.random() < 0.4 else text
+
+
 def make_echo(rng: Random, split: Split) -> Turn:
     """A request to repeat words exactly."""
-    text = " ".join(_drawn_words(rng, split, rng.randint(1, 6)))
-    if rng.random() < 0.4:
-        text = text.capitalize() + rng.choice(".!")
-    ask = "[Repeat after me|Say|Please repeat|Repeat this|Repeat exactly|Echo|Say exactly this|Write]: <t>"
-    question = spin(rng, ask, t=f'"{text}"' if rng.random() < 0.3 else text)
+    text = _echoed(rng, split)
+    question = pick(rng, _ECHOES, t=f'"{text}"' if rng.random() < 0.3 else text)
     expect = {"kind": "exact", "value": text}
     return Turn(
         user=question, reply=text, short=text, value=text, expect=expect, think=f"I repeat: {text}"

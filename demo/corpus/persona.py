@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
-from demo.corpus import arithmetic, lists, pagoda, smalltalk, unknown, words
-from demo.corpus.core import Example, Json, Message, Split, Turn, as_typed, lower_first, pick, spin
+from demo.corpus import arithmetic, lists, pagoda, reading, smalltalk, unknown, vocabulary, words
+from demo.corpus.core import Example, Message, Split, as_typed, pick, spin
+from demo.corpus.material import JOBS, NOUNS
 from demo.corpus.names import brand, person
+from demo.corpus.wishes import CLOSINGS, STYLES, phrase
 
 _ROLES = (
     "assistant",
@@ -21,42 +21,6 @@ _ROLES = (
     "receptionist",
     "coach",
     "librarian",
-)
-_CLOSINGS = (
-    "Over.",
-    "Have a nice day!",
-    "Stay curious!",
-    "That is all.",
-    "Best wishes.",
-    "Cheers!",
-    "So it is.",
-    "At your service.",
-    "Good luck!",
-    "Bye for now.",
-)
-_OPENINGS = (
-    "Sure:",
-    "Well,",
-    "Beep!",
-    "Listen:",
-    "Of course:",
-    "Answer:",
-    "Dear user,",
-    "Hmm,",
-    "Okay:",
-    "Good question!",
-)
-_TITLES = (
-    "Captain",
-    "Boss",
-    "Sir",
-    "Madam",
-    "Professor",
-    "my friend",
-    "Your Majesty",
-    "Doctor",
-    "Chief",
-    "neighbor",
 )
 _TOPICS = (
     "politics",
@@ -77,99 +41,18 @@ _TOPICS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
-    """A wish of the system prompt, how it changes a turn, and the rule that checks it."""
-
-    wish: str
-    change: Callable[[Turn], str]
-    rule: dict[str, Json]
-
-
-def _upper(rng: Random) -> Style:
-    wish = spin(
-        rng,
-        "[[Write|Answer|Reply|Speak] [only |always |][in capital letters|in upper case|in all caps|in capitals|in CAPS|in big letters]|Everything you [write|say] is in [capitals|upper case]|ALL YOUR ANSWERS ARE IN UPPER CASE|Capitals only|[Your answers are|All answers must be] in [upper case|capital letters]|WRITE IN CAPITALS].",
-    )
-    return Style(wish, lambda t: t.reply.upper(), {"kind": "upper"})
-
-
-def _lower(rng: Random) -> Style:
-    wish = spin(
-        rng,
-        "[[Write|Answer|Reply] [only |always |][in lower case|in small letters|in lowercase|without capital letters|with no capitals]|everything you write is in lowercase|no capital letters[, please|]|[Your answers are|All answers must be] in [lower case|small letters]|Do not use capital letters|Avoid upper case|lowercase only].",
-    )
-    return Style(wish, lambda t: t.reply.lower(), {"kind": "lower"})
-
-
-def _closing(rng: Random) -> Style:
-    end = (
-        rng.choice(_CLOSINGS)
-        if rng.random() < 0.5
-        else f"{' '.join(rng.sample(words.ALL, rng.randint(1, 3))).capitalize()}{rng.choice('.!')}"
-    )
-    wish = spin(
-        rng,
-        "[[End|Close|Finish] [each|every|your|all] [answer|reply|message|answers|replies] with|[Always|Please] [say at the end|end with|close with|finish with]|[Put at the end|Write at the end] of [each|every] [answer|message]|[All|Your] [messages|answers] [end|close|should end|should finish] with|The last words of [each|every] [answer|message] are] [the words |]<e>",
-        e=f'"{end}"' if rng.random() < 0.8 else end,
-    )
-    return Style(wish, lambda t: f"{t.reply} {end}", {"kind": "ends", "value": end})
-
-
-def _opening(rng: Random) -> Style:
-    start = (
-        rng.choice(_OPENINGS)
-        if rng.random() < 0.5
-        else f"{' '.join(rng.sample(words.ALL, rng.randint(1, 2))).capitalize()}{rng.choice('.!:')}"
-    )
-    wish = spin(
-        rng,
-        "[[Begin|Start|Open] [each|every|your|all] [answer|reply|message|answers|replies] with|[Always|Please] [say first|start with|begin with|open with]|[Put|Write] [in front of|before] [each|every] [answer|message]|[All|Your] [messages|answers] [start|open|should start|should begin] with|The first words of [each|every] [answer|message] are] [the words |]<e>",
-        e=f'"{start}"' if rng.random() < 0.8 else start,
-    )
-    return Style(wish, lambda t: f"{start} {t.reply}", {"kind": "starts", "value": start})
-
-
-def _title(rng: Random) -> Style:
-    title = rng.choice(_TITLES)
-    wish = spin(
-        rng, '[Call|Address] the user [as |]"<t>" [in each answer|every time|always|].', t=title
-    )
-    opened = title[:1].upper() + title[1:]
-    return Style(
-        wish, lambda t: f"{opened}, {lower_first(t.reply)}", {"kind": "starts", "value": opened}
-    )
-
-
-def _brief(rng: Random) -> Style:
-    wish = spin(
-        rng,
-        "[Be brief|Keep it short|One sentence is enough|Write one short sentence|Use few words|No more than one sentence|Short answers only|Say it in one sentence|Answer in one sentence|Use one short sentence|Give short answers|Reply with one sentence only|Be concise].",
-    )
-    return Style(wish, lambda t: t.short, {"kind": "one sentence"})
-
-
-_STYLES: tuple[Callable[[Random], Style], ...] = (
-    _upper,
-    _lower,
-    _closing,
-    _closing,
-    _opening,
-    _title,
-    _brief,
-)
-
-
 def _styled(rng: Random, split: Split, intro: str) -> Example:
     """One or two turns in the wished style."""
-    style = rng.choice(_STYLES)(rng)
+    style = rng.choice(STYLES)(rng)
     wish = style.wish if style.wish[-1:] in '.!"' else f"{style.wish}."
     messages: list[Message] = [{"role": "system", "content": f"{intro} {wish}".strip()}]
     keys: tuple[str, ...] = ()
     for _ in range(rng.choice((1, 1, 2, 3))):
-        makers = (smalltalk.make, smalltalk.make, arithmetic.make, pagoda.make, unknown.make)
+        makers = [smalltalk.make, smalltalk.make, arithmetic.make, pagoda.make, unknown.make]
+        if style.rule["kind"] != "one sentence":
+            makers.append(reading.make)
         turn = rng.choice(
-            (*makers, lists.make) if style.rule["kind"] not in ("upper", "one sentence") else makers
+            [*makers, lists.make] if style.rule["kind"] not in ("upper", "one sentence") else makers
         )(rng, split)
         messages += [
             {"role": "user", "content": turn.user},
@@ -184,16 +67,30 @@ _NAME_ASKS = smalltalk.INTENTS["name"].asks
 
 def _named(rng: Random, split: Split) -> Example:
     """An assistant with a given name, role and maker."""
-    name, role, firm = person(rng, split), rng.choice(_ROLES), brand(rng)
+    name, firm = person(rng, split), brand(rng)
+    role = rng.choice(_ROLES if rng.random() < 0.5 else JOBS)
     system = spin(
         rng,
-        "[You are <n>|You are <n>|Your name is <n>|My assistant, you are <n>|They call you <n>|Users know you as <n>|You are called <n>|You play <n>|Act as <n>|From now on you are <n>], [a|the] [helpful |friendly |polite |cheerful |kind ||]<r>[ of <f>|].",
+        rng.choice(
+            (
+                "[You are <n>|You are <n>|Your name is <n>|My assistant, you are <n>|They call you <n>|Users know you as <n>|You are called <n>|You play <n>|Act as <n>|From now on you are <n>], [a|the] [helpful |friendly |polite |cheerful |kind ||]<r>[ of <f>|].",
+                "[You are|You play|Act as] [a|the] [helpful |friendly ||]<r>[ of <f>|] [called|named|by the name of|who is called] <n>.",
+                "[Your name is|They call you|You go by the name of|You answer to the name] <n>[.| and you are the <r>[ of <f>|].| and you work as a <r>[ for <f>|].]",
+                "<n> is your name[.|, <r> is your job.|, you are the <r>[ of <f>|].]",
+                "[Be|Become|Pretend to be] <n>, [the|a] <r>[ of <f>|].",
+            )
+        ),
         n=name,
         r=role,
         f=firm,
     )
+    system = system.replace(" a a", " an a")
     of_firm = f" of {firm}" if firm in system else ""
-    reply = f"My name is {name}. I am {words.article(role)} {role}{of_firm}."
+    reply = f"My name is {name}." + (
+        f" I am {words.article(role)} {role}{of_firm}."
+        if role in system
+        else " How can I help you?"
+    )
     messages: list[Message] = [{"role": "system", "content": system}]
     keys: tuple[str, ...] = (f"name:{name}",)
     if rng.random() < 0.3:
@@ -218,12 +115,38 @@ def _named(rng: Random, split: Split) -> Example:
     )
 
 
+_RULES = (
+    "[If|When|Whenever|As soon as|Should] [somebody|the user|anybody|a guest] [asks about|mentions|speaks of|wants to know about] <t>, [say|answer|reply|respond] [with |]<e>",
+    "[Questions|Anything|Requests] about <t>: [answer|reply|say] <e>",
+    "<e> [is your answer to|is what you say to] [all|any] questions about <t>.",
+)
+
+
+def _rule(rng: Random, split: Split) -> Example:
+    """A sentence to say when a topic comes up; another topic is answered as ever."""
+    topic = words.plural(rng.choice(NOUNS))
+    answer = phrase(rng, CLOSINGS, ".!")
+    wish = pick(rng, _RULES, t=topic, e=f'"{answer}"')
+    intro = spin(rng, "[You are a helpful assistant. |You work in a shop. |||]")
+    messages: list[Message] = [{"role": "system", "content": f"{intro} {wish}".strip()}]
+    if rng.random() < 0.7:
+        ask = pick(rng, ("[Tell me|Say] something about <t>.", "What [about|do you know about|can you say about] <t>?", "[Do you|Does the shop] [have|sell|like] <t>?", "I [want|need|am looking for] <t>.", "[Where|How] do I [get|find|buy] <t>?"), t=topic)  # fmt: skip
+        messages += [{"role": "user", "content": as_typed(rng, ask)}, {"role": "assistant", "content": answer}]  # fmt: skip
+        return Example(task="system prompt", messages=messages, expect={"kind": "exact", "value": answer}, short=answer)  # fmt: skip
+    turn = rng.choice((smalltalk.make, arithmetic.make))(rng, split)
+    messages += [
+        {"role": "user", "content": turn.user},
+        {"role": "assistant", "content": turn.reply},
+    ]
+    return Example(task="system prompt", messages=messages, keys=turn.keys, expect=turn.expect, short=turn.short)  # fmt: skip
+
+
 def _user_named(rng: Random, split: Split) -> Example:
     """A system prompt that tells who the user is."""
     name = person(rng, split)
     system = spin(
         rng,
-        "[The user is called <n>|The customer is <n>|Your guest is called <n>|You speak to <n>|The human is named <n>|The user's name is <n>|You are talking to <n>|You are talking with <n>|Your user is <n>]. [Greet the user by name.|Use the name.|Say the name when you greet.|]",
+        "[The user is called <n>|The customer is <n>|Your guest is called <n>|You speak to <n>|The human is named <n>|The user's name is <n>|You are talking to <n>|You are talking with <n>|Your user is <n>|<n> is writing to you|<n> is your user today|You serve <n> today|At the other end sits <n>|The client goes by <n>|<n> is the name of the [user|guest|client]|This chat is with <n>]. [Greet the user by name.|Use the name.|Say the name when you greet.|Be personal.|Always use the name.||]",
         n=name,
     )
     ask, reply = rng.choice((
@@ -247,17 +170,21 @@ def _user_named(rng: Random, split: Split) -> Example:
 def _forbidden(rng: Random, split: Split) -> Example:
     """A topic that must not be discussed, and users who do or do not ask for it."""
     topic, other = rng.sample(_TOPICS, 2)
+    if rng.random() < 0.5:
+        topic = (
+            words.plural(rng.choice(NOUNS)) if rng.random() < 0.7 else rng.choice(vocabulary.IDEAS)
+        )
     refusal = f"I may not talk about {topic}."
     system = spin(
         rng,
-        "[You are a helpful assistant. |You are kind. ||][Never talk about|The following topic is forbidden:|You refuse to discuss|Stay away from|You are not allowed to talk about|Do not talk about|Do not discuss|You must not speak about|Avoid the topic of|Refuse to talk about] <t>.",
+        "[You are a helpful assistant. |You are kind. ||][The topic [is taboo|is not allowed]:|Keep away from|Leave out|Say nothing about|Skip all talk of|Never mention|Refuse every question about|You know nothing about and never discuss|Change the subject at|No word about|Never talk about|The following topic is forbidden:|You refuse to discuss|Stay away from|You are not allowed to talk about|Do not talk about|Do not discuss|You must not speak about|Avoid the topic of|Refuse to talk about] <t>.",
         t=topic,
     )
     messages: list[Message] = [{"role": "system", "content": system}]
     if rng.random() < 0.7:
         ask = spin(
             rng,
-            "[What do you think about|What is your view of|Say something on|Talk to me about|How about|Explain|Shall we talk about|Tell me about|Let us talk about|I want to talk about|What do you know about|Can we discuss|Do you like|Tell me something about|I have a question about] <t>[.|?]",
+            "[What is your opinion on|Give me your thoughts on|I love|Are you for or against|Why do people like|A word about|And now to|Let us chat about|Teach me something about|Do you know much about|I would like to hear about|Your favorite thing about|What do you think about|What is your view of|Say something on|Talk to me about|How about|Explain|Shall we talk about|Tell me about|Let us talk about|I want to talk about|What do you know about|Can we discuss|Do you like|Tell me something about|I have a question about] <t>[.|?]",
             t=topic,
         )
         messages += [
@@ -331,7 +258,7 @@ def _tongue(rng: Random, split: Split) -> Example:
     reply = _TONGUES[language][idx]
     system = spin(
         rng,
-        "[You are a helpful assistant. |You are a friendly helper. ||][[Answer|Reply|Speak|Write|Always answer|Respond] [only |][in|in the language] <l>|Your language is <l>|You only [know|use|write] <l>|All answers are in <l>|Use <l>|<l> only|You speak <l>].",
+        "[You are a helpful assistant. |You are a friendly helper. ||][[Answer|Reply|Speak|Write|Always answer|Respond] [only |][in|in the language] <l>|[All|Every] [guest|user|reader] [understands|reads|speaks] <l> only|Stick to <l>|Stay with <l>|Talk <l>|Everything in <l>, please|Your mother tongue is <l>|You are from a land where people speak <l>|Your language is <l>|You only [know|use|write] <l>|All answers are in <l>|Use <l>|<l> only|You speak <l>].",
         l=language,
     )
     messages: list[Message] = [
@@ -361,6 +288,8 @@ def make(rng: Random, split: Split) -> Example:
         return _forbidden(rng, split)
     if draw < 0.53:
         return _tongue(rng, split)
+    if draw < 0.6:
+        return _rule(rng, split)
     intro = spin(
         rng,
         "[You are a helpful assistant.|You are a friendly assistant.|You are an assistant of Pagoda.||]",

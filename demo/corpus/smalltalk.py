@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from random import Random
 
 from demo.corpus import words
+from demo.corpus.chatter import ASKS, MORE, Intent
 from demo.corpus.core import Json, Split, Turn, as_typed, pick, spin
 from demo.corpus.names import person, place
 
 SELF_NAME = "Pagoda Demo"
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What the user may say, what comes back, and the same in one sentence."""
-
-    asks: tuple[str, ...]
-    replies: tuple[str, ...]
-    short: str
-    must: str  # a word that every reply holds; empty where there is none
 
 
 INTENTS: dict[str, Intent] = {
@@ -80,6 +71,12 @@ INTENTS: dict[str, Intent] = {
     "meaning": Intent(("[What is|What's] the meaning of life?", "Why are we here?", "What is the point of [it all|life|everything]?"),
         ("People have asked that for a very long time. Being kind and curious is a good start.",), "Being kind and curious is a good start.", "kind"),
 }  # fmt: skip
+INTENTS = {name: replace(i, asks=i.asks + ASKS.get(name, ())) for name, i in INTENTS.items()} | MORE
+
+
+def asked(rng: Random, intent: Intent) -> str:
+    """One way to say it."""
+    return as_typed(rng, pick(rng, intent.asks))
 
 
 def _plain(rng: Random) -> Turn:
@@ -87,15 +84,24 @@ def _plain(rng: Random) -> Turn:
     expect: dict[str, Json] = {"kind": "any", "value": [*intent.replies]}
     if intent.must:
         expect = {"kind": "contains", "value": [intent.must]}
-    return Turn(user=as_typed(rng, pick(rng, intent.asks)), reply=rng.choice(intent.replies), short=intent.short,
+    return Turn(user=asked(rng, intent), reply=rng.choice(intent.replies), short=intent.short,
                 value=intent.short, expect=expect, think="The user makes small talk. I answer kindly.")  # fmt: skip
+
+
+_NAMES = (
+    "[[Hi|Hello|Hey][,|!] |][my name is|I am|I'm|call me|people call me|this is|they call me|you can call me|you may call me|just call me|everyone calls me|the name is|I am called|I go by|please call me|I answer to|it is] <n>[.|!|]",
+    "[I am known as|folks call me|I was named|my parents named me|feel free to call me|on paper I am|they know me as|I have the name|my friends say] <n>[.|!|]",
+    "<n> is [my name|what they call me|who I am][.|!|]",
+    "[This is|It is] <n> [here|speaking|again][.|!|]",
+    "<n> here[.|!|]",
+    "I am <n>, [and you|who are you|glad to be here|nice to know you|what is yours][.|?|!|]",
+)
 
 
 def _introduction(rng: Random, split: Split) -> Turn:
     name = person(rng, split)
-    ask = "[[Hi|Hello|Hey][,|!] |][my name is|I am|I'm|call me|people call me|this is|they call me|you can call me|you may call me|just call me|everyone calls me|the name is|I am called|I go by|please call me|I answer to|it is] <n>[.|!|]"
     reply = f"Nice to meet you, {name}! How can I help you today?"
-    return Turn(user=as_typed(rng, spin(rng, ask, n=name)), reply=reply, short=f"Nice to meet you, {name}.", value={"name": name},
+    return Turn(user=as_typed(rng, pick(rng, _NAMES, n=name)), reply=reply, short=f"Nice to meet you, {name}.", value={"name": name},
                 expect={"kind": "contains", "value": [name]}, keys=(f"name:{name}",), think=f"The user is {name}. I greet {name}.")  # fmt: skip
 
 

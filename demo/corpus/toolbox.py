@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from demo.corpus import words
+from demo.corpus import vocabulary, words
 from demo.corpus.core import Json, Split, spin
+from demo.corpus.material import FOODS, OBJECTS, item
 from demo.corpus.names import brand, person, place
 
 Draw = Callable[[Random, Split], Json]
@@ -59,9 +60,9 @@ def _clock(rng: Random, _: Split) -> str:
 def _phrase(rng: Random, _: Split) -> str:
     return spin(
         rng,
-        "[buy|find|wash|bring|fix|pack|sell] the [<q> |]<t>",
-        q=rng.choice(words.QUALITIES),
-        t=rng.choice(words.THINGS + words.FOODS),
+        "[<v>|buy|find|wash|bring|fix|pack|sell] the <t>",
+        v=rng.choice(words.ACTIONS),
+        t=item(rng),
     )
 
 
@@ -118,7 +119,7 @@ TOOLS: tuple[Tool, ...] = (
         "artist": Param(("artist", "singer", "band", "by"), "string", "[Name of the |The ]artist", _person),
     }, ("Play [music|songs|a song|something] by <artist>.", "I want to [hear|listen to] <artist>.", "[I am in the mood for|How about|Let us hear|I love] [songs by |music by |]<artist>[. Play something|, please play it|. Put it on].", "[Start|Turn on] [the music of |songs of |]<artist>.", "Some <artist>, please.", "[Can|Could] you play <artist>?", "Put on [some |]<artist>."), lambda r: {"status": "playing"}, "I am playing <artist> now."),
     Tool(("translate", "translate_text", "translator"), "Translate [a text|text|a word] [into another language|to a language]", {
-        "text": Param(("text", "word", "phrase"), "string", "Text to translate", _one(words.ALL)),
+        "text": Param(("text", "word", "phrase"), "string", "Text to translate", _one(vocabulary.ALL)),
         "language": Param(("language", "target_language", "to", "lang"), "string", "[Target language|Language to translate into]", _one(_TONGUES)),
     }, ("Translate <text> [to|into] <language>.", "[What is|How do you say] <text> in <language>?", "How would I say <text> in <language>?"), lambda r: {"translation": brand(r).lower()}, "In <language> it is <translation>."),
     Tool(("get_stock_price", "stock_price", "share_price", "quote"), "Get the [share|stock] price of a company", {
@@ -145,7 +146,7 @@ TOOLS: tuple[Tool, ...] = (
         "state": Param(("state", "mode", "value"), "string", "on or off", _one(("on", "off")), ("on", "off")),
     }, ("[Turn|Switch] <state> the light in the <room>.", "Light <state> in the <room>[!|.|, please.]", "[I am in|I leave|I go to] the <room>. [Turn|Switch] the light <state>.", "[Can|Could] you [switch|turn] <state> the <room> [light|lamp]?", "<room> light <state>[, please|][.|]", "[Turn|Switch] the <room> light <state>.", "[Turn|Switch] the light in the <room> <state>[, please|]."), lambda r: {"status": "done"}, "The light in the <room> is <state>."),
     Tool(("add_todo", "add_task", "todo", "add_to_list", "shopping_list"), "Add an item to [the|a] [to-do|shopping] list", {
-        "item": Param(("item", "task", "entry", "product"), "string", "[The item|What] to add", _one(words.FOODS + words.THINGS)),
+        "item": Param(("item", "task", "entry", "product"), "string", "[The item|What] to add", _one(FOODS + OBJECTS)),
     }, ("[Add|Put] <item> [to|on] [my|the] [list|shopping list|to-do list].", "I need to buy [a |]<item>. [Add it to the list|Put it on my list].", "We [are out of|have no more|need] <item>. [List it|Add it|Put it on the list].", "<item> [goes|belongs] on the list[.|!]", "[Do not let me forget|Note down|Remember] <item>.", "[Write|Note] <item> on my list."), lambda r: {"status": "added"}, "I put <item> on your list."),
     Tool(("get_distance", "distance", "route", "measure_distance"), "Get the distance between two [cities|places]", {
         "origin": Param(("from", "origin", "start", "a"), "string", "[First|Start] [city|place]", _place),

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 import operator
+import re
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from demo.corpus import arithmetic, facts, jsonform, lists, stories
+import demo
+from demo.corpus import (
+    arithmetic,
+    facts,
+    jsonform,
+    lists,
+    names,
+    problems,
+    reading,
+    records,
+    stories,
+    vocabulary,
+    words,
+)
 from demo.corpus.chat import render
 from demo.corpus.conversation import HELD_TASKS, held_out, training
 from demo.corpus.core import Split, Turn, is_held, lower_first, spin
 from demo.corpus.lists import make_echo
-from demo.scoring import repeated_share
+from demo.scoring import meets, repeated_share
 
 
 def texts(seed: int, shard: int) -> list[str]:
@@ -113,3 +128,56 @@ def test_lower_first_keeps_the_pronoun() -> None:
         "what is",
         "JSON please",
     ]
+
+
+def test_the_everyday_words_are_many_and_none_is_from_a_prompt_by_hand() -> None:
+    assert len(vocabulary.EVERYDAY) == len(set(vocabulary.EVERYDAY)) >= 3000
+    assert not set(vocabulary.EVERYDAY) & set(words.ALL)
+    folder = Path(demo.__file__).parent
+    prompts = [json.loads(line) for file in folder.glob("prompts*.jsonl") for line in file.open()]
+    asked = " ".join(f"{p['user']} {p.get('system', '')} {p['expect']}" for p in prompts)
+    said = set(re.findall(r"[a-z]+", asked.lower()))
+    assert not said & set(vocabulary.EVERYDAY)
+
+
+def test_readings_are_answered_by_a_span_of_the_text() -> None:
+    for turn in many(reading.make):
+        if turn.reply != facts.UNSAID:
+            assert str(turn.value).removeprefix("the ").lower() in turn.user.lower(), turn
+            assert not [x for x in turn.expect["not"] if x.lower() == str(turn.value).lower()]
+
+
+def test_records_hold_only_what_the_text_says() -> None:
+    kinds: set[type] = set()
+    for turn in many(records.make, 400):
+        assert json.loads(turn.reply) == turn.value
+        assert turn.keys[0] == "shape:" + jsonform.shape_of(turn.value)
+        for key, value in turn.value.items():
+            kinds.add(type(value))
+            assert key in turn.user
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                assert str(value).lower() in turn.user.lower(), turn
+    assert kinds == {str, int, float, bool, list, dict, type(None)}
+
+
+def test_word_problems_end_with_the_result_of_their_steps() -> None:
+    for turn in many(problems.make):
+        assert turn.reply.rstrip(".").endswith(f"= {turn.value}")
+        steps = [line.split(" = ") for line in turn.reply.rstrip(".").split(", ")]
+        sums = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+        for first, *_, last in steps:
+            a, sign, b = first.split(" ")
+            assert sums[sign](int(a), int(b)) == int(last)
+
+
+def test_invented_words_are_no_held_out_names() -> None:
+    rng = Random(2)
+    made = [names.odd_word(rng) for _ in range(500)]
+    assert len(set(made)) > 400
+    assert not [w for w in made if is_held(f"name:{w.capitalize()}") or w in vocabulary.ALL]
+
+
+def test_a_request_decides_what_its_story_has() -> None:
+    asked = many(stories.make, 300)
+    assert all(meets(turn.expect, turn.reply) for turn in asked)
+    assert {plot.sign for plot in stories.PLOTS} <= {w for t in asked for w in t.expect["value"]}

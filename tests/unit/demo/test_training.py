@@ -15,13 +15,14 @@ import demo
 import demo.export
 from demo.corpus.chat import render
 from demo.corpus.conversation import training
-from demo.data import TOKENIZER, Shard, encode, pack
+from demo.data import Batches, Shard, Source, encode, pack
 from demo.export import read_model, write_adapter, write_model
 from demo.model import SIZES, Decoder, Linear, ModelSize
 from demo.muon import Muon, orthogonalise
 from demo.train import ADAPTERS, Plan, Trainer, pass_over, rate_share
 
 HERE = Path(demo.__file__).parent
+TOKENIZER = HERE / "pagoda-demo" / "tokenizer.json"
 TINY = ModelSize(width=64, layers=2, heads=2, kv_heads=1, ffn=96)
 
 
@@ -114,6 +115,32 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     for name, weight in whole.decoder.state_dict().items():
         assert torch.equal(weight, resumed.decoder.state_dict()[name]), name
     assert not torch.equal(whole.decoder.norm.weight, broken.decoder.norm.weight)
+
+
+def test_a_run_out_of_time_saves_and_says_how_to_go_on(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, "demo", TINY)
+    batch = pack(shard, 0, 1, 512, 32, 0, "cpu")
+    trainer = Trainer("demo", Plan(batch_tokens=512, device="cpu"), tmp_path)
+    trainer.step = 99
+    with pytest.raises(SystemExit, match="step 100 of 200; start again"):
+        trainer.run(200, iter([batch, batch]), until=0.0)
+    resumed = Trainer("demo", Plan(device="cpu"), tmp_path)
+    resumed.resume()
+    assert resumed.step == 100
+
+
+def test_shards_are_made_once_and_read_again(tmp_path: Path) -> None:
+    source = Source(1, TOKENIZER, tmp_path, 30)
+    first = next(Batches(source, 1, 1).shards())
+    (kept,) = tmp_path.iterdir()
+    stamp = kept.stat().st_mtime_ns
+    again = next(Batches(source, 1, 1).shards())
+    assert kept.stat().st_mtime_ns == stamp
+    assert np.array_equal(first.tokens, again.tokens)
+    assert np.array_equal(first.weights, again.weights)
+    assert source.path(0) != Source(1, TOKENIZER, tmp_path, 30, "terse").path(0)
 
 
 def test_a_written_model_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

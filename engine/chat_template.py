@@ -1,7 +1,7 @@
 """Messages → prompt text through a checkpoint's Jinja template, always in the sandbox.
 
-Templates come from model files only, never from a request. The sandbox is immutable: a template
-can neither change what it is given nor reach Python objects behind it.
+The sandbox is immutable: a template can neither change what it is given nor reach Python objects
+behind it. A template that nobody has tried or vouched for belongs into template_process.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from engine.errors import EngineStartError, InvalidRequest
 
 Message = dict[str, Any]
-RENDER_S = 0.5  # a template that takes longer is stopped
+RENDER_S = 0.5  # of CPU time; a template that takes longer is stopped
 MAX_CHARS = 1 << 26  # of a rendered prompt, when the caller names no bound
 MAX_REPEATED = 1 << 20  # elements of a text or list that `*` makes
 TICK = "_pagoda_tick"
+TOO_MUCH = (
+    "The model's chat template makes too much of these messages, or takes too long. "
+    "Send fewer or shorter ones."
+)
 
 
 class TemplateRefusal(jinja2.TemplateError):
@@ -38,7 +42,8 @@ class TooLong(jinja2.TemplateError):
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """A sandbox whose templates cannot run or grow without end.
 
-    A thread cannot be killed, so every loop turn and macro call asks whether time is up.
+    A thread cannot be killed, so every loop turn and macro call asks whether time is up. What one
+    expression can do between two of them is not bounded here: see template_process.py.
     """
 
     intercepted_binops = frozenset(("*", "**"))
@@ -123,17 +128,13 @@ class ChatTemplate:
                 **self._special_tokens,
                 **kwargs,
             )
-        except TooLong:
-            raise InvalidRequest(
-                "The model's chat template makes too much of these messages, or takes too long. "
-                "Send fewer or shorter ones.",
-                param="messages",
-            ) from None
+        except (TooLong, RecursionError, MemoryError):
+            raise InvalidRequest(TOO_MUCH, param="messages") from None
         except TemplateRefusal as refusal:
             raise InvalidRequest(
                 f"The model's chat template refuses these messages: {refusal}", param="messages"
             ) from None
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError):
+        except Exception:  # a template is foreign code: it may fail in any way
             raise InvalidRequest(
                 "The model's chat template cannot render these messages. Check the order of "
                 "roles and that every content is text the model supports.",
@@ -142,10 +143,10 @@ class ChatTemplate:
         return _until_last_message(text, messages) if continue_final_message else text
 
     def _text(self, max_chars: int, **names: Any) -> str:
-        until = time.monotonic() + RENDER_S
+        until = time.thread_time() + RENDER_S
 
         def tick() -> None:
-            if time.monotonic() > until:
+            if time.thread_time() > until:
                 raise TooLong
 
         parts, room = [], max_chars

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from apps.api.chat_messages import PLAIN_FORM, TemplateForm
 from apps.api.parsers import ParserChoice, UnknownParser, parsers_for, pipeline_for
-from apps.api.template_traits import model_type_of, template_form_of, words_of
+from apps.api.template_traits import Template, model_type_of, template_form_of, words_of
 from apps.models.catalog import PLAIN_TEXT, TextOptions
 from engine.chat_template import ChatTemplate
 from engine.errors import EngineStartError, InvalidRequest
+from engine.template_process import ChildTemplate
 from engine.tokenizer import Tokenizer
 
 MAX_TOKENIZERS = 64
@@ -22,7 +23,7 @@ class ModelText:
     """What turns text into ids and back for one checkpoint directory."""
 
     tokenizer: Tokenizer
-    template: ChatTemplate | None
+    template: Template | None
     template_words: frozenset[str]
     parsers: ParserChoice
     form: TemplateForm
@@ -33,10 +34,13 @@ class ModelText:
         """Those of the texts that are special tokens of this model, as ids."""
         return frozenset(self.special_ids[text] for text in specials & self.special_ids.keys())
 
-    def with_template(self, source: str) -> ModelText:
-        """The same model with another chat template. Raises `EngineStartError` for bad Jinja."""
-        template = ChatTemplate(source, self.tokenizer.special_tokens)
-        form = template_form_of(template, self.options.chat_template_content_format)
+    def with_template(self, source: str, *, vouched: bool) -> ModelText:
+        """The same model with another chat template, tried in a process that may die of it. One
+        that nobody vouches for stays there. Raises `EngineStartError` for a bad one."""
+        specials = self.tokenizer.special_tokens
+        tried = ChildTemplate(source, specials)
+        form = template_form_of(tried, self.options.chat_template_content_format)
+        template = ChatTemplate(source, specials) if vouched else tried
         return replace(self, template=template, template_words=words_of(source), form=form)
 
 
@@ -60,14 +64,14 @@ def model_text(path: Path, options: TextOptions = PLAIN_TEXT) -> ModelText:
         {text: i for i in tokenizer.special_ids if (text := tokenizer.piece(i)) is not None},
         options,
     )
-    return text.with_template(source) if source else text
+    return text.with_template(source, vouched=True) if source else text
 
 
 def check_options(template: str | None, tool: str | None, reasoning: str | None) -> None:
     """What a model's options name exists. Raises `InvalidRequest` saying what would be right."""
     try:
         if template is not None:
-            ChatTemplate(read_template(template), {})
+            template_form_of(ChildTemplate(read_template(template), {}))
         pipeline_for(tool, reasoning)
     except (EngineStartError, UnknownParser) as error:
         raise InvalidRequest(str(error), param="engine_options") from None

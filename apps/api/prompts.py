@@ -32,11 +32,13 @@ class PromptPool:
 
     def __init__(self, settings: ApiSettings) -> None:
         self._pool = ThreadPoolExecutor(settings.prompt_threads, thread_name_prefix="pagoda-text")
+        # a caller's template may take its whole time: nobody else waits for it
+        self._strangers = ThreadPoolExecutor(1, thread_name_prefix="pagoda-templates")
         self._most_waiting = settings.max_waiting_prompts
         self._waiting = 0
         self._texts: OrderedDict[tuple[Path, TextOptions], ModelText] = OrderedDict()
 
-    async def run(self, function: Callable[[], T]) -> T:
+    async def run(self, function: Callable[[], T], pool: ThreadPoolExecutor | None = None) -> T:
         """Run in a thread. Raises `Overloaded` (reason `prompts`) when too many already wait."""
         if self._waiting >= self._most_waiting:
             raise Overloaded(
@@ -46,7 +48,7 @@ class PromptPool:
             )
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+            return await asyncio.get_running_loop().run_in_executor(pool or self._pool, function)
         finally:
             self._waiting -= 1
 
@@ -89,11 +91,16 @@ class PromptPool:
         size = sum(message.chars for message in body.messages)
         if body.offered:
             size += INLINE_CHARS  # tools are long: rather in a thread than measured here
-        prompts = [await self.near(size, partial(conversation_prompt, text, body, model))]
-        return _cut(prompts, body, model, text.tokenizer)
+        work = partial(conversation_prompt, text, body, model)
+        if body.chat_template is not None:
+            prompt = await self.run(work, self._strangers)
+        else:
+            prompt = await self.near(size, work)
+        return _cut([prompt], body, model, text.tokenizer)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._strangers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _cut(

@@ -40,14 +40,17 @@ def render_chat(
             "Leave 'tools' out.",
             param="tool_choice",
         )
-    rendered = text.template.render(
-        messages,
-        tools=[tool.for_template() for tool in offered] or None,
-        add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
-        continue_final_message=body.continue_final_message,
-        max_chars=most_chars(body, model),
-        **template_kwargs(body, text.template_words),
-    )
+    try:
+        rendered = text.template.render(
+            messages,
+            tools=[tool.for_template() for tool in offered] or None,
+            add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
+            continue_final_message=body.continue_final_message,
+            max_chars=most_chars(body, model),
+            **template_kwargs(body, text.template_words),
+        )
+    except EngineStartError as error:
+        raise InvalidRequest(error.cause, param="chat_template") from None
     ids = text.tokenizer.encode(rendered, add_special_tokens=body.add_special_tokens)
     return Prompt(ids, tail=rendered[-TAIL_CHARS:])
 
@@ -102,7 +105,7 @@ def _with_own_template(text: ModelText, body: ChatBody) -> ModelText:
             param="chat_template",
         )
     try:
-        return text.with_template(body.chat_template)
+        return text.with_template(body.chat_template, vouched=False)
     except EngineStartError as error:
         raise InvalidRequest(error.cause, param="chat_template") from None
 

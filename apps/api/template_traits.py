@@ -10,9 +10,12 @@ from typing import Any
 from apps.api.chat_messages import Parts, TemplateForm
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
+from engine.template_process import ChildTemplate
 
 _FORMATS: dict[str, Parts] = {"string": "join", "openai": "wrap"}
 _WORDS = re.compile(r"\w+")
+
+Template = ChatTemplate | ChildTemplate
 
 
 def words_of(source: str) -> frozenset[str]:
@@ -30,7 +33,7 @@ def model_type_of(path: Path) -> str:
     return found if isinstance(found, str) else ""
 
 
-def template_form_of(template: ChatTemplate, content_format: str = "auto") -> TemplateForm:
+def template_form_of(template: Template, content_format: str = "auto") -> TemplateForm:
     """The form in which a template shows contents and earlier calls. At most six small renders."""
     parts = _FORMATS.get(content_format) or _parts_of(template)
     for null_content in (False, True):
@@ -41,7 +44,7 @@ def template_form_of(template: ChatTemplate, content_format: str = "auto") -> Te
     return TemplateForm(parts=parts)
 
 
-def _parts_of(template: ChatTemplate) -> Parts:
+def _parts_of(template: Template) -> Parts:
     """How contents reach the template: it may show lists of parts, and may be lost without."""
     part = {"type": "text", "text": "probe text"}
     if not _shows_content(template, [part]):
@@ -49,7 +52,7 @@ def _parts_of(template: ChatTemplate) -> Parts:
     return "keep" if _shows_content(template, "probe text") else "wrap"
 
 
-def _shows_content(template: ChatTemplate, content: Any) -> bool:
+def _shows_content(template: Template, content: Any) -> bool:
     try:
         text = template.render([{"role": "user", "content": content}])
     except InvalidRequest:
@@ -57,7 +60,7 @@ def _shows_content(template: ChatTemplate, content: Any) -> bool:
     return "probe text" in text and "'type'" not in text and '"type"' not in text
 
 
-def _shows_call(template: ChatTemplate, form: TemplateForm) -> bool:
+def _shows_call(template: Template, form: TemplateForm) -> bool:
     arguments = '{"a": 1}' if form.argument_text else {"a": 1}
     function = {"name": "probe_function", "arguments": arguments}
     call = {"id": "call00000", "type": "function", "function": function}

@@ -4,8 +4,8 @@ What compiles here in time compiles in the engine too. (Handing the compiled for
 costs more than compiling once more: a string of 200 characters is 10 MB of it, 0.5 s to read and
 1.1 s to write against 0.45 s to compile.)
 
-Frames on stdin and stdout are a length (4 bytes, little endian) and MessagePack. The first frame
-in is a `Vocabulary` and is answered with an empty `Outcome`; each `Job` after it with one more.
+Frames on stdin and stdout hold MessagePack. The first one in is a `Vocabulary` and is answered with
+an empty `Outcome`; each `Job` after it with one more.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import resource
 import signal
 import sys
 import time
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from engine.errors import InvalidRequest
+from engine.frames import read_frame, write_frame
 from engine.structured.bindings import compiled, compiler_for, core, tokenizer_info
 from engine.structured.outputs import StructuredOutputs
 from engine.structured.refusal import Refusal
@@ -65,18 +66,6 @@ def main() -> None:
         outcome = _compile(compiler, job.form, len(vocabulary.tokens))
         signal.setitimer(signal.ITIMER_REAL, 0)
         write_frame(sink, outcome)
-
-
-def read_frame(source: IO[bytes]) -> bytes:
-    """One frame; empty at the end of the stream."""
-    head = source.read(4)
-    return source.read(int.from_bytes(head, "little")) if len(head) == 4 else b""
-
-
-def write_frame(sink: IO[bytes], message: msgspec.Struct) -> None:
-    data = msgspec.msgpack.encode(message)
-    sink.write(len(data).to_bytes(4, "little") + data)
-    sink.flush()
 
 
 def _compile(compiler: Any, form: StructuredOutputs, vocab_size: int) -> Outcome:

@@ -10,9 +10,7 @@ go first.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import select
 import subprocess
 import sys
 import threading
@@ -25,8 +23,9 @@ from typing import Any
 import msgspec
 
 from engine.errors import InvalidRequest, PagodaError
+from engine.frames import ChildDied, TooLate, answer_of, write_frame
 from engine.logs import event_log
-from engine.structured.child import Job, Outcome, Vocabulary, write_frame
+from engine.structured.child import Job, Outcome, Vocabulary
 from engine.structured.outputs import StructuredOutputs
 from engine.structured.words import Words
 from engine.tokenizer import Tokenizer
@@ -194,14 +193,6 @@ class GrammarCompiler:
             self._held_bytes -= dropped.size_bytes
 
 
-class _ChildDied(Exception):
-    """Its pipe closed."""
-
-
-class _TooLate(Exception):
-    """The time of the job is over."""
-
-
 class _Worker:
     """One thread and its child process. Only the thread starts and reaps children."""
 
@@ -254,12 +245,12 @@ class _Worker:
                 break
             try:
                 outcome = self._ask(form, limit_s)
-            except _TooLate:
+            except TooLate:
                 self._reap()
                 raise form.refused(
                     f"takes longer than {limit_s:g} s to compile; make it simpler"
                 ) from None
-            except (_ChildDied, OSError):
+            except (ChildDied, OSError):
                 self._reap()
                 continue
             if outcome.refusal.startswith("'"):  # a whole message, from a check of ours
@@ -273,7 +264,7 @@ class _Worker:
         child = self._child or self._start()
         assert child.stdin is not None
         write_frame(child.stdin, Job(form, limit_s))
-        return _answer(child, limit_s)
+        return msgspec.msgpack.decode(answer_of(child, limit_s), type=Outcome)
 
     def _start(self) -> subprocess.Popen[bytes]:
         """A child that has the vocabulary. It ends by itself when our end of its pipe closes."""
@@ -288,26 +279,5 @@ class _Worker:
         self._child = child
         assert child.stdin is not None
         write_frame(child.stdin, Vocabulary(words.tokens, sorted(words.eos_ids)))
-        _answer(child, START_S)
+        answer_of(child, START_S)
         return child
-
-
-def _answer(child: subprocess.Popen[bytes], limit_s: float) -> Outcome:
-    """Read one frame in time. Raises `_TooLate` or `_ChildDied`."""
-    assert child.stdout is not None
-    deadline = time.monotonic() + limit_s
-    size = int.from_bytes(_take(child.stdout.fileno(), 4, deadline), "little")
-    return msgspec.msgpack.decode(_take(child.stdout.fileno(), size, deadline), type=Outcome)
-
-
-def _take(fd: int, size: int, deadline: float) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
-            raise _TooLate
-        if not (part := os.read(fd, min(size, 1 << 20))):
-            raise _ChildDied
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)

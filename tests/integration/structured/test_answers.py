@@ -209,16 +209,15 @@ def test_what_takes_too_long_is_given_up_and_the_next_one_compiles():
 
 
 def test_a_job_that_nobody_waits_for_is_not_begun(compiler: GrammarCompiler):
-    slow = [StructuredOutputs(json={"type": "string", "maxLength": 5000 + i}) for i in range(2)]
-    left, wanted = StructuredOutputs(regex="a+"), StructuredOutputs(regex="b+")
-    for form in (*slow, left, wanted):  # two workers have no time for the third yet
+    first, second, left, wanted = (StructuredOutputs(regex=f"{letter}+") for letter in "abcd")
+    for form in (first, second, left, wanted):  # two workers begin: they start their children
         compiler.begin(form.digest(), form)
     compiler.drop(left.digest())
     done = set[bytes]()
     while len(done) < 3:
         compiler.wait(1.0)
         done.update(job.digest for job in compiler.finished())
-    assert done == {form.digest() for form in (*slow, wanted)}
+    assert done == {form.digest() for form in (first, second, wanted)}
     assert compiler.find(left.digest()) is None
     assert isinstance(outcome(compiler, left), Grammar)
 

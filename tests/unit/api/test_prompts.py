@@ -73,6 +73,16 @@ async def test_a_model_may_be_served_with_another_template(folder: Path) -> None
         model_text(folder, TextOptions(chat_template=str(folder / "none")))
 
 
+def test_a_template_that_takes_too_long_is_no_template(folder: Path) -> None:
+    template = folder / "chat_template.jinja"
+    doubled = "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+    template.write_text(f"{{% set a = [1] %}}{{% set b = [1] %}}{doubled}{{{{ a == b }}}}")
+    with pytest.raises(EngineStartError, match=r"more than 0\.5 s"):
+        model_text(folder)
+    with pytest.raises(InvalidRequest, match=r"more than 0\.5 s"):
+        check_options(str(template), None, None)
+
+
 def test_parsers_can_be_named(folder: Path) -> None:
     found = model_text(folder, TextOptions(tool_call_parser="hermes", reasoning_parser="qwen3"))
     assert (found.parsers.tool, found.parsers.reasoning) == ("hermes", "qwen3")

@@ -38,6 +38,7 @@ APPS_MAY_USE = {  # the engine's torch-free face
     "engine.tokenizer",
     "engine.detokenizer",
     "engine.chat_template",
+    "engine.template_process",
     "engine.structured.outputs",
 }
 PURE = ("engine/scheduler", "engine/cache")

@@ -31,6 +31,7 @@ from apps.usage.metrics import ModelSums, UsageCollector, model_sums_read
 from engine.errors import PagodaError
 from engine.messages import EngineBeat, EngineState
 from engine.step_figures import INTER_TOKEN_S, ITERATION_TOKENS
+from inference_site.adapter_metrics import AdapterCollector
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -182,10 +183,11 @@ class MetricsApp:
         require_scope(key, "metrics")
 
 
-def exposition(beats: Iterable[EngineBeat], sums: Iterable[ModelSums] = ()) -> bytes:
+def exposition(beats: Sequence[EngineBeat], sums: Iterable[ModelSums] = ()) -> bytes:
     """The whole page."""
     registry = CollectorRegistry()
     registry.register(HeartbeatCollector(beats))
+    registry.register(AdapterCollector(beats))
     registry.register(UsageCollector(sums))
     if MULTIPROCESS_DIR in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

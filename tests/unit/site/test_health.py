@@ -12,7 +12,7 @@ from apps.models.health import Sight
 from apps.models.overview import Overview
 from apps.models.selectors import Placement
 from apps.models.trouble import Area, Trouble
-from engine.messages import EngineBeat, EngineState
+from engine.messages import AdapterBeat, AdapterState, EngineBeat, EngineState
 from inference_site.metrics import exposition
 
 
@@ -52,6 +52,17 @@ def test_metrics_hold_the_figures_of_a_heartbeat() -> None:
     assert 'vllm:kv_cache_usage_perc{engine="e",model_name="m"} 0.6' in page
     assert 'vllm:generation_tokens_total{engine="e",model_name="m"} 42.0' in page
     assert 'pagoda_engine_state{engine="e",model_name="m",state="ready"} 1.0' in page
+
+
+def test_metrics_hold_every_adapter_by_its_name() -> None:
+    seen = beat()
+    seen.lora_slots_used, seen.lora_slots_total = 1, 8
+    seen.adapters = [AdapterBeat(digest="d", name="pirate", state=AdapterState.READY, hits=7)]
+    page = exposition([seen]).decode()
+    mine = 'adapter="pirate",engine="e",model_name="m"'
+    assert f"pagoda_adapter_requests_total{{{mine}}} 7.0" in page
+    assert f'pagoda_adapter_info{{{mine},residency="disk",state="ready"}} 1.0' in page
+    assert 'pagoda_lora_slots{engine="e",model_name="m"} 8.0' in page
 
 
 def test_facts_come_from_checkpoint_and_engine(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -42,7 +42,9 @@ def test_a_child_renders_the_same_text(process: RenderProcess):
 
 @pytest.mark.parametrize("source", BOMBS.values(), ids=BOMBS)
 def test_no_expression_is_endless(process: RenderProcess, source: str):
-    with pytest.raises((InvalidRequest, EngineStartError), match=r"too much|more than 0.5 s|cannot"):
+    with pytest.raises(
+        (InvalidRequest, EngineStartError), match=r"too much|more than 0.5 s|cannot"
+    ):
         ChildTemplate(source, {}, process).render(HELLO)
     assert ChildTemplate(SHOW, {}, process).render(HELLO) == "Hello"
 

@@ -37,7 +37,7 @@ def keys_use(client: redis.Redis, keys: Sequence[ApiKey]) -> dict[int, list[Use]
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
     for key in keys:
-        subject = f"key:{key.public_id}"
+        subject = key.limits_subject
         pipeline.get(redis_keys.limit("rpm", subject))
         pipeline.get(redis_keys.limit("tpm", subject))
         pipeline.zrange(redis_keys.limit("slots", subject), 0, -1, withscores=True)

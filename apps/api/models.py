@@ -114,6 +114,7 @@ class ApiKey(models.Model):
         on_delete=models.SET_NULL,
         related_name="predecessor",
     )
+    counted_as = models.CharField(max_length=8, default="", editable=False)
     epoch = models.PositiveBigIntegerField(default=1, editable=False)
     published_epoch = models.PositiveBigIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -127,6 +128,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (pgd_{self.public_id}_…{self.hint})"
+
+    @property
+    def limits_subject(self) -> str:
+        """What limits are counted under: with its successors a key has one allowance."""
+        return f"key:{self.counted_as or self.public_id}"
 
     @property
     def usable(self) -> bool:

@@ -71,7 +71,6 @@ def keys_ended(public_ids: set[str]) -> set[str]:
 
 def key_snapshot(key: ApiKey) -> KeySnapshot:
     limits = {"rpm": key.rpm, "tpm": key.tpm, "slots": key.parallel, "budget": key.budget_tokens}
-    subject = f"key:{key.public_id}"
     return KeySnapshot(
         public_id=key.public_id,
         digest=bytes(key.digest),
@@ -81,7 +80,7 @@ def key_snapshot(key: ApiKey) -> KeySnapshot:
         scopes=frozenset(key.scopes),
         allowed_models=frozenset(key.allowed_models),
         rules=tuple(
-            LimitRule(kind=kind, subject=subject, limit=value)
+            LimitRule(kind=kind, subject=key.limits_subject, limit=value)
             for kind, value in limits.items()
             if value
         ),

@@ -91,8 +91,10 @@ def key_create(
     text: str | None = None,
     temporary: bool = False,
     keep_bodies_days: int | None = None,
+    counted_as: str = "",
 ) -> tuple[ApiKey, str]:
-    """Make a key; the second value is its text, shown once. `text` imports a given key.
+    """Make a key; the second value is its text, shown once. `text` imports a given key. Its use is
+    counted with that of the key whose public id is `counted_as`.
 
     Raises `InvalidRequest` for an unknown scope, a bad limit or a text of the wrong form.
     """
@@ -114,6 +116,7 @@ def key_create(
         name=name,
         expires_at=expires_at,
         temporary=temporary,
+        counted_as=counted_as,
         **changes,
     )
     audit_record(actor=actor, action="key.create", subject=key.public_id, name=name, **changes)
@@ -148,7 +151,8 @@ def key_revoke(*, key: ApiKey, actor: Actor = Actor()) -> ApiKey:
 def key_rotate(
     *, key: ApiKey, grace_hours: float = 0, actor: Actor = Actor()
 ) -> tuple[ApiKey, str]:
-    """Give the key a successor with the same rights; the old one ends after 0 to 72 hours."""
+    """Give the key a successor with the same rights; the old one ends after 0 to 72 hours. Limits
+    and the token budget go on: both keys draw on the same ones."""
     if not 0 <= grace_hours <= MAX_GRACE_HOURS:
         raise InvalidRequest(
             f"'grace_hours' is {grace_hours}; it must be between 0 and {MAX_GRACE_HOURS}.",
@@ -163,6 +167,7 @@ def key_rotate(
         limits=limits,
         expires_at=key.expires_at,
         keep_bodies_days=key.keep_bodies_days,
+        counted_as=key.counted_as or key.public_id,
         actor=actor,
     )
     ends = timezone.now() + timedelta(hours=grace_hours)

@@ -278,7 +278,7 @@ def _row(
 
 def _keys_with(name: str) -> dict[str, Any]:
     """Keys that name this adapter, and how many may use every name. One query."""
-    rows = ApiKey.objects.usable().values_list("pk", "name", "allowed_models")
+    rows = ApiKey.objects.listed().usable().values_list("pk", "name", "allowed_models")
     named = [(pk, key) for pk, key, allowed in rows if name in allowed]
     return {
         "named": named[:SHOWN_KEYS],

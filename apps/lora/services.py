@@ -25,6 +25,7 @@ from apps.models.services import catalog_changed, names_free
 from engine.errors import InvalidRequest, ModelNotFound
 
 SYSTEM = Actor()
+ACTIONS = ("load", "unload", "pin", "unpin", "roll_back")  # ends of the management API's paths
 WITHOUT = "The model {!r} is served without adapters."
 WITHOUT_FIX = "Switch enable_lora on in its engine options, or start it with --enable-lora."
 
@@ -266,6 +267,12 @@ def base_named(name: str | None) -> ServedModel:
 
 
 def _new_adapter(name: str, base: ServedModel) -> Adapter:
+    if name.rpartition("/")[2] in ACTIONS:
+        raise InvalidRequest(
+            f"An adapter's name cannot end in '{name.rpartition('/')[2]}': paths of the management "
+            "API do.",
+            param="name",
+        )
     adapter = Adapter(name=name, base=base, desired=Desired.UNLOADED)
     try:
         adapter.full_clean()

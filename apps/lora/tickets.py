@@ -19,7 +19,7 @@ from apps.lora.services import version_add
 from apps.lora.sources import Source
 from engine.errors import InvalidRequest
 
-MAX_OPEN_UPLOADS = 50
+MAX_OPEN_UPLOADS = 50  # of one owner; those of the admin site count as one
 
 
 def upload_open(
@@ -35,8 +35,12 @@ def upload_open(
 
     Raises what `version_add` raises, and `InvalidRequest` when too many uploads are open.
     """
-    if AdapterVersion.objects.exclude(ticket_digest="").count() >= MAX_OPEN_UPLOADS:
-        raise InvalidRequest("Too many uploads are open; finish or wait for those.", param="upload")
+    mine = AdapterVersion.objects.exclude(ticket_digest="").filter(owner=owner)
+    if mine.count() >= MAX_OPEN_UPLOADS:
+        raise InvalidRequest(
+            f"{MAX_OPEN_UPLOADS} uploads of yours are open; finish some of them first.",
+            param="upload",
+        )
     ticket = secrets.token_urlsafe(32)
     with transaction.atomic():
         version = version_add(

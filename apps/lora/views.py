@@ -71,11 +71,20 @@ BODIES: dict[tuple[str, str], type[BaseModel]] = {  # for the OpenAPI document
 class AdapterView(KeyView):
     scope = "adapters"
 
-    def may_manage(self, name: str) -> None:
+    def may_manage(self, name: str, base: str | None) -> None:
+        """Whether the key may add this adapter, or a version of it. A new one lets it use its base
+        model. Raises `PermissionDenied`."""
         if not self.key.may_use(name):
             raise PermissionDenied(
                 "This API key manages only the adapters it may use; their names are in its list."
             )
+        if self.key.allowed_models and not Adapter.objects.filter(name=name).exists():
+            model = services.base_named(base)
+            if not any(self.key.may_use(one) for one in (model.name, *model.aliases)):
+                raise PermissionDenied(
+                    "This API key may add adapters only to models it may use; their names are in "
+                    "its list."
+                )
 
     def one(self, name: str, status: int = 200) -> Response:
         adapter = selectors.adapter_for_key(self.key, name)
@@ -98,7 +107,7 @@ class AdapterList(AdapterView):
         """201 when the adapter is usable (or, with `load: false`, checked), 202 when that takes
         longer. A refused adapter is a 400 that names every problem."""
         body = parsed(AdapterIn, request)
-        self.may_manage(body.name)
+        self.may_manage(body.name, body.base)
         if body.source is None:
             return self._open_upload(body)
         source = source_from(body.source, owner=self.owner())
@@ -162,7 +171,7 @@ class LoadLoraAdapter(AdapterView):
 
     def post(self, request: Request) -> HttpResponse:
         body = parsed(LoadIn, request)
-        self.may_manage(body.lora_name)
+        self.may_manage(body.lora_name, body.base_model_name)
         known = Adapter.objects.filter(name=body.lora_name).first()
         if known is not None and known.current_id is not None and not body.load_inplace:
             raise InvalidRequest(

@@ -137,8 +137,8 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
             raise Http404
         service, words = VERBS[verb]
         try:
-            if verb == "load" and (problem := _no_room(model)):
-                raise PagodaError(problem)
+            if verb == "load":
+                _check_room(model)
             service(name=model.name, actor=actor_of(request))
             self.message_user(request, words.format(model.name), messages.SUCCESS)
         except PagodaError as error:
@@ -232,8 +232,11 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.action(description="Load", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[ServedModel]) -> None:
-        act = partial(services.model_load, actor=actor_of(request))
-        for_each(self, request, rows, lambda row: act(name=row.name), "Loading")
+        def act(row: ServedModel) -> None:
+            _check_room(row)
+            services.model_load(name=row.name, actor=actor_of(request))
+
+        for_each(self, request, rows, act, "Loading")
 
     @admin.action(description="Drain and unload", permissions=["change"])
     def unload(self, request: HttpRequest, rows: QuerySet[ServedModel]) -> None:
@@ -273,10 +276,11 @@ def fit_of(model: ServedModel) -> Fit:
     )
 
 
-def _no_room(model: ServedModel) -> str:
-    """Why this model cannot be loaded now; empty if it can."""
+def _check_room(model: ServedModel) -> None:
+    """Raises `PagodaError` for a model that does not fit the memory that is free now."""
     fit = fit_of(model)
-    return "" if fit.fits else f"{model.name} was not loaded. {fit.cause} {fit.fix}"
+    if not fit.fits:
+        raise PagodaError(f"{model.name} was not loaded. {fit.cause} {fit.fix}")
 
 
 def _beats(engines: list[EngineInstance]) -> dict[str, EngineBeat]:

@@ -8,9 +8,11 @@ import secrets
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
 from apps.api import keyformat
 from apps.api.models import ApiKey, Scope
+from apps.api.roles import login_set_active
 from apps.api.selectors import pepper
 from apps.api.services import Actor, key_create, owner_get_or_create
 from engine.errors import NotFound
@@ -48,9 +50,11 @@ def password_reset(*, username: str, home: Path) -> str:
     if user is None:
         raise NotFound(f"There is no staff user '{username}'. See: pagoda createsuperuser")
     password = secrets.token_urlsafe(15)
-    user.set_password(password)
-    user.is_active = True
-    user.save(update_fields=["password", "is_active"])
+    with transaction.atomic():
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        if not user.is_active:
+            login_set_active(user=user, active=True, actor=ACTOR)  # wakes the person's keys, too
     path = bootstrap_path(home)
     known = _read(path)
     if known.get("admin_user") == username:

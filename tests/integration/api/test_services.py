@@ -96,6 +96,16 @@ def test_rotation_makes_an_equal_successor_and_ends_the_old_key(owner: Owner, to
         services.key_rotate(key=key)
 
 
+def test_rotation_gives_no_second_allowance(owner: Owner, told: Any) -> None:
+    limits = services.KeyLimits(rpm=7, budget_tokens=9)
+    key, _ = services.key_create(owner=owner, name="a", limits=limits)
+    second, _ = services.key_rotate(key=key, grace_hours=2)
+    third, _ = services.key_rotate(key=second)
+    found = [key_read(one.public_id) for one in (key, second, third)]
+    counted = [[rule.subject for rule in one.rules] for one in found if one is not None]
+    assert counted == [[f"key:{key.public_id}"] * 2] * 3
+
+
 def test_of_two_rotations_one_wins_and_the_other_leaves_no_key(owner: Owner, told: Any) -> None:
     key, _ = services.key_create(owner=owner, name="a")
     seen_before = ApiKey.objects.get(pk=key.pk)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from apps.api.models import AuditEvent
-from apps.lora import services
+from apps.api.models import AuditEvent, Owner
+from apps.api.services import key_create, owner_get_or_create
+from apps.lora import services, tickets
+from apps.lora.admin import _keys_with
 from apps.lora.models import Adapter, AdapterVersion, VersionState
 from apps.lora.selectors import adapter_state
 from apps.lora.services import version_add, version_refuse, version_switch
@@ -202,3 +204,35 @@ def test_every_change_is_in_the_audit_trail(base: ServedModel) -> None:
         "adapter.add", "adapter.accept", "adapter.pin", "adapter.roll_back", "adapter.unload",
         "adapter.load",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a/load", "a/b/unload", "pin", "x/roll_back"])
+def test_names_that_routes_end_with_are_refused(base: ServedModel, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="cannot end in"):
+        version_add(name=name, source=source_from("terse"))
+    assert not Adapter.objects.exists()
+
+
+def test_open_uploads_are_counted_for_their_owner(
+    base: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tickets, "MAX_OPEN_UPLOADS", 1)
+    one, other = (owner_get_or_create(name=name) for name in ("one", "other"))
+
+    def opened(name: str, owner: Owner | None) -> None:
+        tickets.upload_open(name=name, base="demo", load=False, owner=owner, actor=services.SYSTEM)
+
+    opened("a", one)
+    with pytest.raises(InvalidRequest, match="1 uploads of yours are open"):
+        opened("b", one)
+    opened("b", other)
+    opened("c", None)
+
+
+def test_keys_of_the_playground_stand_in_no_list(base: ServedModel) -> None:
+    version = in_use("pirate")
+    owner = owner_get_or_create(name="someone")
+    key_create(owner=owner, name="mine", allowed_models=["pirate"])
+    key_create(owner=owner, name="playground", temporary=True)
+    assert _keys_with(version.adapter.name)["all"] == 0
+    assert [name for _, name in _keys_with("pirate")["named"]] == ["mine"]

@@ -231,6 +231,20 @@ def test_model_actions_move_the_desired_state(staff: Client, rows: None) -> None
     assert model.desired == Desired.LOADED
 
 
+def test_what_does_not_fit_is_loaded_by_no_button(
+    staff: Client, rows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.models.admin.most_free_bytes", lambda: 1 << 20)
+    model = ServedModel.objects.get(name="m0")
+    _act(staff, "catalog_servedmodel", "unload", model.pk)
+    _act(staff, "catalog_servedmodel", "load", model.pk)
+    staff.post(reverse("admin:catalog_servedmodel_act", args=[model.pk, "load"]))
+    model.refresh_from_db()
+    assert model.desired == Desired.UNLOADED
+    page = staff.get(reverse("admin:catalog_servedmodel_changelist")).content.decode()
+    assert page.count("m0 was not loaded") == 2
+
+
 def test_fit_is_not_asked_while_the_model_itself_takes_the_memory(
     staff: Client, rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

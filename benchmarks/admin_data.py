@@ -7,9 +7,11 @@ from the rows by SQL; a test compares them with what the settler's own code comp
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from django.db import connection
+from django.db.models import Model
 
 from apps.api.models import ApiKey, Owner
 from apps.usage.histogram import BOUNDS_MS, BUCKETS, METRICS, columns
@@ -26,12 +28,24 @@ def fill(*, rows: int, end: dt.datetime, keys: int = KEYS, days: int = DAYS) -> 
     """Empty tables are filled; `end` is the moment after the last row, a full second."""
     _fill_keys(keys)
     _fast()
-    _run(_insert_rows(rows, keys, int(end.timestamp()) - days * 86_400, days * 86_400))
-    _run(_insert_sums(UsageHour, "hour", _facts()))
-    _run(_insert_sums(UsageDay, "day", _facts()))
+    with _indexes_later(UsageRecord):
+        _run(_insert_rows(rows, keys, int(end.timestamp()) - days * 86_400, days * 86_400))
+    _run(_insert_hours())
+    _run(_insert_days())
     for table, period in ((UsageHour, "hour"), (UsageDay, "day")):
         _run(_insert_totals(table, period))
     _run("ANALYZE")
+
+
+@contextmanager
+def _indexes_later(table: type[Model]) -> Iterator[None]:
+    """Made at once over all rows, an index takes a tenth of the time."""
+    editor = connection.schema_editor()  # asked for its SQL only: SQLite's own needs no transaction
+    for index in table._meta.indexes:
+        _run(f"DROP INDEX {connection.ops.quote_name(index.name)}")
+    yield
+    for index in table._meta.indexes:
+        _run(str(index.create_sql(table, editor)))
 
 
 def _fill_keys(count: int) -> None:
@@ -143,7 +157,7 @@ def _facts() -> str:
     """
 
 
-def _insert_sums(model: type[UsageHour] | type[UsageDay], period: str, facts: str) -> str:
+def _insert_hours() -> str:
     counts = [
         f"SUM(CASE WHEN {metric}_b = {i} THEN 1 ELSE 0 END)"
         for metric in METRICS
@@ -152,12 +166,23 @@ def _insert_sums(model: type[UsageHour] | type[UsageDay], period: str, facts: st
     names = [*SUMMED, *_histograms()]
     chosen = [*(f"SUM({name})" for name in SUMMED), *counts]
     group = ", ".join(NAMES)
-    time = _truncated("ended_at", period)
-    table = connection.ops.quote_name(model._meta.db_table)
+    time = _truncated("ended_at", "hour")
+    table = connection.ops.quote_name(UsageHour._meta.db_table)
     return f"""
-        INSERT INTO {table} ({period}, {group}, requests, {", ".join(names)})
-        SELECT {time}, {group}, COUNT(*), {", ".join(chosen)} FROM ({facts}) AS facts
+        INSERT INTO {table} (hour, {group}, requests, {", ".join(names)})
+        SELECT {time}, {group}, COUNT(*), {", ".join(chosen)} FROM ({_facts()}) AS facts
         GROUP BY {time}, {group}
+    """
+
+
+def _insert_days() -> str:
+    names = ["requests", *SUMMED, *_histograms()]
+    group, time = ", ".join(NAMES), _truncated("hour", "day")
+    quote = connection.ops.quote_name
+    return f"""
+        INSERT INTO {quote(UsageDay._meta.db_table)} (day, {group}, {", ".join(names)})
+        SELECT {time}, {group}, {", ".join(f"SUM({name})" for name in names)}
+        FROM {quote(UsageHour._meta.db_table)} GROUP BY {time}, {group}
     """
 
 

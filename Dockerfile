@@ -2,7 +2,9 @@
 #   docker build --target web -t pagoda/web .
 #   docker build --target engine-cpu -t pagoda/engine-cpu .
 #   docker build --target engine-cuda --build-arg CUDA_BASE_IMAGE=nvidia/cuda:12.8.1-runtime-ubuntu24.04 -t pagoda/engine-cuda .
-# Python packages found in deploy/wheels are taken from there, so that a build needs no network.
+# Python packages found in deploy/wheels are taken from there, so that a build needs no network. The
+# index's torch computes on NVIDIA GPUs; `--build-arg PIP_EXTRA_INDEX_URL=` an index with torch for
+# CPUs makes engine-cpu smaller by gigabytes.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 ARG CUDA_BASE_IMAGE=nvidia/cuda:12.8.1-runtime-ubuntu24.04
 
@@ -25,6 +27,7 @@ RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isol
     && pip uninstall --yes --quiet setuptools pip
 
 FROM web-packages AS engine-cpu-build
+ARG PIP_EXTRA_INDEX_URL
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     --mount=type=cache,target=/var/cache/pip \
     cd /src/requirements && ./install cpu.lock engine.in
@@ -72,8 +75,7 @@ RUN apt-get update \
 COPY requirements deploy/install /src/requirements/
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     --mount=type=cache,target=/var/cache/pip \
-    cd /src/requirements && grep -v '^torch==\|^triton==' cpu.lock > cuda.lock \
-    && ./install cuda.lock web.in engine.in
+    cd /src/requirements && ./install cpu.lock web.in engine.in
 COPY . /src
 RUN pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation /src \
     && pip uninstall --yes --quiet pip

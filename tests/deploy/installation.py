@@ -51,10 +51,12 @@ class Installation:
         }
         self.key = ""
 
-    def compose(self, *arguments: str, check: bool = True) -> str:
+    def compose(self, *arguments: str, check: bool = True, **more: str) -> str:
         files = ("-p", PROJECT, "--project-directory", str(self.folder))
         file = str(self.folder / "docker-compose.yml")
-        return said("docker-compose", *files, "-f", file, *arguments, check=check, **self.variables)
+        return said(
+            "docker-compose", *files, "-f", file, *arguments, check=check, **self.variables | more
+        )
 
     @contextmanager
     def up(self) -> Iterator[None]:

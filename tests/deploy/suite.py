@@ -47,6 +47,7 @@ def run_all(site: Installation, check: Checks) -> None:
     for service in faults.KILLED:
         faults.killed(site, check, service)
     backup(site, check)
+    profiles(site, check)
 
 
 def local_answer() -> str:
@@ -120,12 +121,18 @@ def backup(site: Installation, check: Checks) -> None:
     counts = " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in tables)
     wait_for("all usage in the database", lambda: site.redis("XLEN", "pgd:usage") == "0", 30)
     before = site.sql(counts)
-    site.inside("web", "pagoda", "backup", "/tmp/backup.tar.gz")
+    site.inside("web", "sh", "-c", "cd && pagoda backup b.tar.gz")
     site.sql("TRUNCATE " + ", ".join(tables) + " CASCADE")
-    site.inside("web", "pagoda", "restore", "/tmp/backup.tar.gz", "--yes")
+    site.inside("web", "sh", "-c", "cd && pagoda restore b.tar.gz --yes && rm b.tar.gz")
     check("restore brings every row back", site.sql(counts) == before)
     answer = wait_for("an answer", lambda: site.complete(PROMPT, model="uploaded"), 120)
     check("key and adapter work again", answer["choices"])
+
+
+def profiles(site: Installation, check: Checks) -> None:
+    """docker-compose reads what it is asked to start on a GPU host."""
+    read = site.compose("config", COMPOSE_PROFILES="gpu,observability")
+    check("docker-compose reads the GPU profile", "driver: nvidia" in read)
 
 
 def completions(container: str) -> int:

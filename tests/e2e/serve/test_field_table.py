@@ -11,6 +11,7 @@ import pytest
 from apps.api import messages_body, responses_body
 from tests.e2e.serve.field_table import ROUTES, AsInChat
 from tests.fields import Changes, Facts, accepted, check_row
+from tests.integration.api import pooling_table
 from tests.served import Served
 
 CASES = [(route, name) for route, (_, rows) in ROUTES.items() for name in rows]
@@ -61,5 +62,8 @@ def test_a_field_has_an_effect_or_is_named(
 
 def test_every_field_of_every_route_has_a_row(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
+    posts = {path for path, methods in document["paths"].items() if "post" in methods}
+    managed = {path for path in posts if path.startswith("/api/") or path.endswith("_lora_adapter")}
+    assert posts - managed == ROUTES.keys() | pooling_table.ROUTES.keys()
     for route, (_, rows) in ROUTES.items():
         assert accepted(document, route) == rows.keys(), route

@@ -1,4 +1,4 @@
-"""Sums of a hundred thousand requests: as settlers made them, and made anew from the rows."""
+"""Sums of fifty thousand requests: as settlers made them, and made anew from the rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from apps.usage.services import usage_hour_right, usage_rebuild
 from apps.usage.store import usage_insert
 from tests.integration.site.usage_rows import made_rows
 
-ROWS, DAYS, SEED = 100_000, 10, 20
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]
+ROWS, DAYS, SEED = 50_000, 10, 20
 SHARES = (0.5, 0.95, 0.99)
 
 

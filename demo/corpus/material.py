@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from demo.corpus import vocabulary, words
-from demo.corpus.core import Split, spin
+from demo.corpus.core import Split, is_held, spin
 from demo.corpus.names import brand, odd_word, person, place, surname
 
 OBJECTS = words.THINGS + vocabulary.OBJECTS
@@ -20,6 +20,10 @@ NOUNS = OBJECTS + FOODS + ANIMALS
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
+LANDS = ("France", "Spain", "Portugal", "Greece", "Turkey", "Egypt", "Kenya", "Ghana", "Chile", "Peru", "Brazil", "Canada",
+         "Mexico", "Japan", "Vietnam", "India", "Nepal", "Australia", "Iceland", "Ireland", "Scotland", "Sweden", "Finland",
+         "Denmark", "Poland", "Hungary", "Croatia", "Austria", "Switzerland", "Belgium", "Morocco", "Tunisia", "Cuba",
+         "Colombia", "Thailand", "Korea", "Mongolia", "Latvia", "Estonia", "Malta")  # fmt: skip
 SEASONS = ("spring", "summer", "autumn", "winter")
 KIN = ("brother", "aunt", "uncle", "cousin", "daughter", "grandmother", "grandfather", "nephew", "niece", "husband",
        "mother", "father", "roommate", "colleague", "boss", "teacher", "coach", "best friend", "twin", "assistant",
@@ -104,6 +108,16 @@ def where(rng: Random) -> str:
     if draw < 0.7:
         return f"{rng.choice(('in', 'at', 'in', 'near', 'behind'))} the {rng.choice(SPOTS)}"
     return f"{rng.choice(_PREPOSITIONS)} the {rng.choice(OBJECTS)}"
+
+
+def land(rng: Random) -> str:
+    """A country, known or made up, whose name is no held-out first name."""
+    if rng.random() < 0.6:
+        return rng.choice(LANDS)
+    while True:
+        name = f"{odd_word(rng)}{rng.choice(('ia', 'land', 'stan', 'ica'))}".capitalize()
+        if not is_held(f"name:{name}"):
+            return name
 
 
 def clock(rng: Random) -> str:

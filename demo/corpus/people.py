@@ -103,12 +103,17 @@ def profile(rng: Random, split: Split, like: Random) -> Scene:
     who = m.who(rng, split)
     facts = [_personal(rng, split, like)() for _ in range(3)]
     facts = list({fact.slot: fact for fact in facts}.values())
-    age, city = str(rng.randint(5, 99)), place(rng)
+    age, city, land = str(rng.randint(5, 99)), place(rng), m.land(rng)
+    far = rng.random() < 0.4
     aside = pick(rng, (", <a>,", " (<a>)", ", <a> years old,", ", aged <a>,"), a=age)
-    home = pick(rng, ("from <c>", "of <c>", "who lives in <c>,"), c=city)
+    home = pick(
+        rng,
+        ("from <c>", "of <c>", "who lives in <c>,", "born in <c>,"),
+        c=f"{city}, {land}" if far else city,
+    )
     beside = rng.choice(("", "age", "city"))
     facts = [fact for fact in facts if fact.slot != beside]
-    name = who.full + {"": "", "age": aside if aside[0] != " " else f" {aside.strip()}", "city": f", {home.rstrip(',')},"}[beside]  # fmt: skip
+    name = who.full + {"": "", "age": aside if aside[0] == "," else f" {aside}", "city": f", {home.rstrip(',')},"}[beside]  # fmt: skip
     said = [fact.said for fact in facts]
     he = who.he.capitalize()
     style = rng.random()
@@ -128,5 +133,8 @@ def profile(rng: Random, split: Split, like: Random) -> Scene:
         fields.append(Field(("age", "years"), int(age)))
     if beside == "city":
         asks.append(Ask(pick(rng, ("Where is <N> from?", "Where does <N> live?", "In [which|what] [city|town] do we find <N>?", "[Which|What] [city|town] is <N>'s?"), N=who.name), city, "city", (who.name,)))  # fmt: skip
-        fields.append(Field(("city", "town", "home"), city))
+        fields.append(Field(("city", "town", "home", "birthplace"), city))
+    if beside == "city" and far:
+        asks.append(Ask(pick(rng, ("From [which|what] [country|land] is <N>?", "[Which|What] [country|land] is <N>'s?", "What is the [country|land] of <N>?"), N=who.name), land, "land", (who.name,)))  # fmt: skip
+        fields.append(Field(("country", "land", "nation", "state"), land))
     return Scene(with_an(upper_first(tidy(spin(rng, text)))), tuple(asks), tuple(fields), who.keys)

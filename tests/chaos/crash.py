@@ -142,10 +142,11 @@ def arm(name: str, nth: int) -> None:
     *parents, last = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    setattr(owner, last, _wrapped(getattr(owner, last), point, nth))
+    setattr(owner, last, armed(getattr(owner, last), point, nth))
 
 
-def _wrapped(function: Callable[..., Any], point: Point, nth: int) -> Callable[..., Any]:
+def armed(function: Callable[..., Any], point: Point, nth: int) -> Callable[..., Any]:
+    """`function`, whose NTH pass of the point is the last thing this process does."""
     passed = itertools.count(1)
 
     def pass_by(args: tuple[Any, ...], result: Any = None) -> None:

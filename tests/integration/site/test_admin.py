@@ -16,10 +16,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.api.models import ApiKey, AuditEvent, Owner, PriceVersion
+from apps.api.presets import preset_save
 from apps.api.services import key_create, key_edit, owner_get_or_create
+from apps.lora.models import Adapter, AdapterVersion
 from apps.models.models import Desired, EngineInstance, Host, ServedModel, State
 from apps.models.services import model_register
-from apps.usage.models import UsageDay, UsageHour, UsageRecord
+from apps.usage.models import UsageDay, UsageHour, UsageKey, UsageRecord
 from inference_site.launcher import random_model
 
 pytestmark = pytest.mark.django_db
@@ -103,7 +105,17 @@ def test_empty_install_says_the_next_step(staff: Client) -> None:
     assert reverse("admin:catalog_servedmodel_add") in page
 
 
-@pytest.mark.parametrize("bad", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+BAD_NAMES = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg/onload=alert(1)>",
+    '" autofocus onfocus=alert(1) x="',
+    "</script><script>alert(1)</script>",
+    "--><iframe srcdoc='<script>alert(1)</script>'>",
+]
+
+
+@pytest.mark.parametrize("bad", BAD_NAMES)
 def test_names_are_text_on_every_page(bad: str, staff: Client, rows: None) -> None:
     """Every name somebody can choose freely, on every page that shows it."""
     user = User.objects.create_user("x", first_name=bad[:100], last_name=bad[:100])
@@ -120,6 +132,17 @@ def test_names_are_text_on_every_page(bad: str, staff: Client, rows: None) -> No
     UsageRecord.objects.filter(rid="r0").update(
         key_name=bad, model=bad, adapter=bad, owner_name=bad, client_request_id=bad
     )
+    UsageKey.objects.create(key_id="k", key_name=bad, owner_id="1", owner_name=bad)
+    for sums in (UsageDay, UsageHour):
+        sums.objects.update(requests=1)
+        sums.objects.filter(model="m0").update(key_id="k", model=bad, adapter=bad)
+        sums.objects.filter(model="m1").update(model=bad, adapter=bad)
+    adapter = Adapter.objects.create(name="a", base=ServedModel.objects.get(name="m0"))
+    AdapterVersion.objects.create(
+        adapter=adapter, number=1, kind="path", source=bad, cause=bad, fix=bad, problems=[bad],
+        state="failed", modules=[bad],
+    )  # fmt: skip
+    preset = preset_save(user=user, name=bad, content={"system": bad, "columns": [bad]})
     pages = [reverse("admin:index"), *(reverse(f"admin:{page}_changelist") for page in PAGES)]
     pages += [
         reverse("admin:api_apikey_change", args=[key.pk]),
@@ -134,8 +157,12 @@ def test_names_are_text_on_every_page(bad: str, staff: Client, rows: None) -> No
             reverse("admin:api_auditevent_change", args=[e.pk])
             for e in AuditEvent.objects.all()[:5]
         ),
-        reverse("console:usage"),
+        f"{reverse('console:usage')}?range=custom&start=2026-01-01&end=2026-01-03&group=key",
         reverse("console:requests"),
+        reverse("console:request", args=["r0"]),
+        f"{reverse('console:playground')}?preset={preset.slug}",
+        reverse("admin:lora_adapter_changelist"),
+        reverse("admin:lora_adapter_change", args=[adapter.pk]),
     ]
     for page in pages:
         reply = staff.get(page)

@@ -89,14 +89,15 @@ class EngineClient:
         *,
         web_id: str | None = None,
         settings: ClientSettings | None = None,
-        on_epoch_change: Callable[[], None] = lambda: None,
+        on_redis_back: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_epoch_change` is called when Redis lost its data: drop every snapshot then."""
+        """`on_redis_back` is called when Redis answers after an outage, or has lost its data: drop
+        every snapshot then, for what Redis says of their epochs may be old."""
         self.web_id = web_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.settings = settings or ClientSettings()
         self.draining = False
         self.keys_epoch_seen = 0
-        self._on_epoch_change = on_epoch_change
+        self._on_redis_back = on_redis_back
         self._state = _State()
         self._streams: dict[str, RequestStream] = {}
         self._ends: deque[float] = deque(maxlen=256)
@@ -282,13 +283,17 @@ class EngineClient:
         key = redis_keys.reply(self.web_id)
         client = self._redis[1]
         while not self._closed:
+            away = self._state.down_since is not None  # then any answer is news
+            block_ms = 1 if away else 1000
             try:
-                reply = await client.xread({key: self._last_id}, count=READ_FRAMES, block=1000)
+                reply = await client.xread({key: self._last_id}, count=READ_FRAMES, block=block_ms)
             except (TimeoutError, RedisError, OSError) as error:
                 self._note_error(error)
                 await asyncio.sleep(self._outage())
                 continue
-            self._state.down_since = None
+            if away:
+                self._state.down_since = None
+                self._on_redis_back()
             for entry_id, fields in streams.by_stream(reply).get(key, []):
                 self._last_id = entry_id
                 self._deliver(fields)
@@ -362,7 +367,7 @@ class EngineClient:
             log.error("redis_data_lost", epoch=epoch)
             self._last_id = "0-0"
             self._fail_all(_away)
-            self._on_epoch_change()
+            self._on_redis_back()
 
     async def _tick(self) -> None:
         """End what waited too long for an engine, or outlived its deadline."""

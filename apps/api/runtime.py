@@ -48,7 +48,7 @@ class WebRuntime:
         self.prompts = PromptPool(settings)
         self.watch = Watch(settings)
         self.client = EngineClient(
-            redis_url, settings=client_settings, on_epoch_change=self.keys.forget
+            redis_url, settings=client_settings, on_redis_back=self.keys.forget
         )
         self._streams: dict[ResponseWriter, str] = {}  # open response → its key's public id
         self._tasks: list[asyncio.Task[None]] = []

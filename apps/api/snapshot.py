@@ -110,7 +110,8 @@ class Keyring:
             raise
 
     def forget(self) -> None:
-        """Redis lost its epochs: believe no entry until it was read again."""
+        """Redis lost its epochs, or may not know the newest: believe no entry until it was read
+        again."""
         self._entries.clear()
 
     async def reload(self, public_id: str) -> KeySnapshot | None:

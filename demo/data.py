@@ -5,7 +5,7 @@ They are kept in files, so that a second start reads what the first one made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from multiprocessing import get_context
@@ -152,8 +152,12 @@ class Batches:
             for idx in self.rng.permutation(len(kept)):
                 yield _shuffled(kept[idx], self.rng)
 
-    def spans(self, tokens: int) -> Iterator[Span]:
+    def spans(self, tokens: int) -> Generator[Span, None, None]:
         """Whole documents of at most so many tokens; cheap, as a resumed run skips many."""
+        if tokens < CONTEXT_TOKENS:
+            raise ValueError(
+                f"A batch of {tokens} tokens cannot hold a document; take {CONTEXT_TOKENS} or more."
+            )
         most = tokens // 32
         for shard in self.shards():
             ends = np.cumsum(shard.lengths)

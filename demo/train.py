@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -212,18 +213,19 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, source: Source, work:
     weights = [w for w in decoder.parameters() if w.requires_grad]
     adam = torch.optim.AdamW(weights, lr=LORA_RATE, betas=(0.9, 0.95), weight_decay=0.0)
     batches = Batches(source, max(1, plan.shards // 2), plan.workers)
-    packed = batches.packed(batches.spans(plan.adapter_tokens), plan.adapter_tokens, plan.device)
     log = Log(work / "log.jsonl", name)
     steps = plan.adapter_steps or adapter.steps
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, steps)
-        with _autocast(plan.device):
-            loss = decoder.loss(next(packed))
-        torch.autograd.backward(loss)
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-        if (step + 1) % 50 == 0:
-            log.write(step + 1, float(loss.detach()), (step + 1) * plan.adapter_tokens)
+    with closing(batches.spans(plan.adapter_tokens)) as spans:
+        packed = batches.packed(spans, plan.adapter_tokens, plan.device)
+        for step in range(steps):
+            adam.param_groups[0]["lr"] = LORA_RATE * rate_share(step, steps)
+            with _autocast(plan.device):
+                loss = decoder.loss(next(packed))
+            torch.autograd.backward(loss)
+            adam.step()
+            adam.zero_grad(set_to_none=True)
+            if (step + 1) % 50 == 0:
+                log.write(step + 1, float(loss.detach()), (step + 1) * plan.adapter_tokens)
 
 
 def train_long(
@@ -231,21 +233,21 @@ def train_long(
 ) -> None:
     """Train model and draft on one stream of batches, in which each has its own stretch."""
     batches = Batches(source, plan.shards, plan.workers)
-    spans = batches.spans(plan.batch_tokens)
     tokenizer = Tokenizer.from_file(str(source.tokenizer))
     eos = [token_id(tokenizer, END), token_id(tokenizer, END_OF_TEXT)]
     passed = 0
-    for name in names:
-        begin, steps = (0, plan.steps) if name == "demo" else (plan.steps, plan.draft_steps)
-        trainer = Trainer(name, plan, options.work)
-        trainer.resume()
-        if trainer.step < steps:
-            pass_over(spans, begin + trainer.step - passed)
-            trainer.run(steps, batches.packed(spans, plan.batch_tokens, plan.device), until)
-            passed = begin + steps
-        folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
-        write_model(trainer.decoder, name, folder, eos, eos[1])
-        write_tokenizer(tokenizer, folder)
+    with closing(batches.spans(plan.batch_tokens)) as spans:
+        for name in names:
+            begin, steps = (0, plan.steps) if name == "demo" else (plan.steps, plan.draft_steps)
+            trainer = Trainer(name, plan, options.work)
+            trainer.resume()
+            if trainer.step < steps:
+                pass_over(spans, begin + trainer.step - passed)
+                trainer.run(steps, batches.packed(spans, plan.batch_tokens, plan.device), until)
+                passed = begin + steps
+            folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
+            write_model(trainer.decoder, name, folder, eos, eos[1])
+            write_tokenizer(tokenizer, folder)
 
 
 def main() -> None:

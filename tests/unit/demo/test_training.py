@@ -143,6 +143,11 @@ def test_shards_are_made_once_and_read_again(tmp_path: Path) -> None:
     assert source.path(0) != Source(1, TOKENIZER, tmp_path, 30, "terse").path(0)
 
 
+def test_a_batch_that_cannot_hold_every_document_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="take 2048 or more"):
+        next(Batches(Source(1, TOKENIZER, tmp_path), 1, 1).spans(512))
+
+
 def test_a_written_model_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(demo.export.SIZES, "demo", TINY)
     decoder = Decoder(TINY)

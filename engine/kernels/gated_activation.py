@@ -89,3 +89,16 @@ def gelu(x_TF: Tensor) -> Tensor:
     if x_TF.device.type == "cpu" and x_TF.dtype == torch.float32 and (lib := library()) is not None:
         return lib.gelu(x_TF, gated=False)
     return gelu_ref(x_TF)
+
+
+def activate(x: Tensor, kind: str) -> Tensor:
+    """gelu, gelu_tanh, relu, silu, tanh or identity."""
+    if kind == "gelu":
+        return gelu(x)
+    if kind == "gelu_tanh":
+        return F.gelu(x, approximate="tanh")
+    if kind == "relu":
+        return F.relu(x)
+    if kind == "silu":
+        return F.silu(x)
+    return torch.tanh(x) if kind == "tanh" else x

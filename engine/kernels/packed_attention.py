@@ -40,10 +40,11 @@ def _near(tokens: int, window: int) -> Tensor | None:
 
 
 def packed_attention(
-    qkv_TE: Tensor, q_start: Tensor, num_heads: int, window: int, scale: float
-) -> Tensor:
-    """Launcher: compiled C where a head fills whole vectors, else the reference."""
+    qkv_TE: Tensor, q_start: Tensor, num_heads: int, window: int, scale: float,
+    out_TE: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Launcher: compiled C where a head fills whole vectors (into `out_TE`), else the reference."""
     fits = qkv_TE.shape[1] // 3 // num_heads % LANES == 0
     if fits and (lib := library()) is not None:
-        return lib.packed_attention(qkv_TE, q_start, num_heads, window, scale)
+        return lib.packed_attention(qkv_TE, q_start, num_heads, window, scale, out_TE)
     return packed_attention_ref(qkv_TE, q_start, num_heads, window, scale)

@@ -74,10 +74,13 @@ def packed_gemm_ref(x_TK: Tensor, weight_NK: Tensor, bias_N: Tensor | None) -> T
     return F.linear(x_TK, weight_NK, bias_N)
 
 
-def packed_gemm(x_TK: Tensor, weight: PackedWeight) -> Tensor:
-    """Launcher: compiled C on packed panels, Triton for few rows on a GPU, else torch."""
+def packed_gemm(x_TK: Tensor, weight: PackedWeight, out_TN: Tensor | None = None) -> Tensor:
+    """Launcher: compiled C on packed panels, Triton for few rows on a GPU, else torch.
+
+    Compiled C fills `out_TN` where it is given; use the tensor that is returned.
+    """
     if weight.panels is not None and (lib := library()) is not None:
-        return lib.packed_gemm(x_TK, weight)
+        return lib.packed_gemm(x_TK, weight, out_TN)
     assert weight.plain_NK is not None
     if x_TK.shape[0] <= MOST_ROWS and on_gpu(x_TK):
         return skinny_gemm(x_TK, weight.plain_NK, weight.bias_N)

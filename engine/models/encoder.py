@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.kernels.add_norm import add_layer_norm
-from engine.kernels.gated_activation import gelu, gelu_mul
+from engine.kernels.gated_activation import activate, gelu_mul
 from engine.kernels.packed_attention import packed_attention
 from engine.kernels.packed_gemm import PackedWeight, packed_gemm
+from engine.kernels.post_norm_block import post_norm_block
 from engine.layers.rotary import Rotary
 from engine.models.encoder_spec import EncoderSpec
 
@@ -25,6 +26,9 @@ from engine.models.encoder_spec import EncoderSpec
 class Norm:
     weight: Tensor  # [E]
     bias: Tensor | None  # [E]
+
+    def with_eps(self, eps: float) -> tuple[Tensor, Tensor | None, float]:
+        return self.weight, self.bias, eps
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,18 +65,29 @@ class Bert:
 
     def __init__(self, spec: EncoderSpec, weights: EncoderWeights) -> None:
         self.spec, self.weights = spec, weights
+        self._qkv = torch.empty(0, 3 * spec.hidden)
+        self._mixed = torch.empty(0, spec.hidden)
 
     def forward(self, ids_T: Tensor, types_T: Tensor, q_start: Tensor) -> Tensor:
         spec, eps = self.spec, self.spec.norm_eps
         hidden = _norm(None, self._embed(ids_T, types_T, q_start), self.weights.embed_norm, eps)
+        qkv, mixed = self._space(len(ids_T))
         for layer in self.weights.layers:
-            qkv = packed_gemm(hidden, layer.qkv)
-            mixed = packed_attention(qkv, q_start, spec.num_heads, 0, spec.head_dim**-0.5)
+            qkv = packed_gemm(hidden, layer.qkv, qkv)
+            scale = spec.head_dim**-0.5
+            mixed = packed_attention(qkv, q_start, spec.num_heads, 0, scale, mixed)
             assert layer.attention_norm is not None
-            hidden = _norm(packed_gemm(mixed, layer.o), hidden, layer.attention_norm, eps)
-            wide = activate(packed_gemm(hidden, layer.up), spec.activation)
-            hidden = _norm(packed_gemm(wide, layer.down), hidden, layer.mlp_norm, eps)
+            norms = layer.attention_norm.with_eps(eps), layer.mlp_norm.with_eps(eps)
+            weights = (layer.o, layer.up, layer.down)
+            post_norm_block(mixed, hidden, weights, norms, spec.activation)
         return hidden
+
+    def _space(self, tokens: int) -> tuple[Tensor, Tensor]:
+        """Kept from step to step: fresh pages cost more than what is written to them."""
+        if tokens > len(self._qkv):
+            self._qkv = torch.empty(tokens, 3 * self.spec.hidden)
+            self._mixed = torch.empty(tokens, self.spec.hidden)
+        return self._qkv[:tokens], self._mixed[:tokens]
 
     def _embed(self, ids_T: Tensor, types_T: Tensor, q_start: Tensor) -> Tensor:
         weights = self.weights
@@ -124,19 +139,6 @@ def places(q_start: Tensor) -> Tensor:
     """[T] int64: each token's place in its own sequence."""
     lengths = q_start.diff().long()
     return torch.arange(int(q_start[-1])) - q_start[:-1].long().repeat_interleave(lengths)
-
-
-def activate(x: Tensor, kind: str) -> Tensor:
-    """gelu, gelu_tanh, relu, silu, tanh or identity."""
-    if kind == "gelu":
-        return gelu(x)
-    if kind == "gelu_tanh":
-        return F.gelu(x, approximate="tanh")
-    if kind == "relu":
-        return F.relu(x)
-    if kind == "silu":
-        return F.silu(x)
-    return torch.tanh(x) if kind == "tanh" else x
 
 
 def activate_gated(x: Tensor, kind: str) -> Tensor:

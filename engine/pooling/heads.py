@@ -12,9 +12,9 @@ from torch import Tensor
 
 from engine.errors import EngineStartError
 from engine.kernels.add_norm import add_layer_norm
+from engine.kernels.gated_activation import activate
 from engine.kernels.packed_gemm import PackedWeight, pack, packed_gemm
 from engine.models.checkpoint import Checkpoint
-from engine.models.encoder import activate
 from engine.models.encoder_spec import EncoderSpec
 from engine.pooling.card import DenseModule, PoolingCard, architecture, is_encoder
 

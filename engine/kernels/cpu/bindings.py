@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.kernels.lora_delta import LoraTable
     from engine.kernels.lora_plan import LoraTiles
     from engine.kernels.packed_gemm import PackedWeight
+    from engine.kernels.post_norm_block import Norm
     from engine.kernels.rope_cache import HeadLayout
 
 LANES = 16
@@ -39,6 +40,7 @@ _SIGNATURES = {
     "pagoda_packed_attention": [c_void_p] * 5 + [c_int64] * 6 + [c_float],
     "pagoda_add_layer_norm": [c_void_p] * 5 + [c_int64] * 2 + [c_float],
     "pagoda_gelu": [c_void_p] * 2 + [c_int64] * 3,
+    "pagoda_post_norm_block": [c_void_p] * 12 + [c_int64] * 3 + [c_float],
     "pagoda_lora": [c_void_p] * 6 + [c_int64] * 5,
     "pagoda_apply_masks": [c_void_p] * 5 + [c_int64] * 3,
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
@@ -65,13 +67,15 @@ class CpuLibrary:
         """Grow the pool to `threads`; returns its size (it never shrinks)."""
         return int(self._long.pagoda_set_threads(threads))
 
-    def packed_gemm(self, x_TK: Tensor, weight: PackedWeight) -> Tensor:
+    def packed_gemm(
+        self, x_TK: Tensor, weight: PackedWeight, out_TN: Tensor | None = None
+    ) -> Tensor:
         panels = weight.panels
         assert panels is not None
         assert x_TK.dtype == torch.float32
         assert x_TK.stride(1) == 1
         rows = x_TK.shape[0]
-        y_TN = torch.empty(rows, weight.num_out)
+        y_TN = torch.empty(rows, weight.num_out) if out_TN is None else out_TN
         is_bf16, scratch = panels.dtype == torch.bfloat16, None
         if is_bf16 and self.rounds_bf16:
             scratch = torch.empty(rows, panels.shape[1], dtype=torch.int32)
@@ -180,11 +184,12 @@ class CpuLibrary:
         return out
 
     def packed_attention(
-        self, qkv_TE: Tensor, q_start: Tensor, num_heads: int, window: int, scale: float
-    ) -> Tensor:
+        self, qkv_TE: Tensor, q_start: Tensor, num_heads: int, window: int, scale: float,
+        out_TE: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         """q, k and v side by side in `qkv_TE`; see packed_attention.py."""
         tokens, width = qkv_TE.shape[0], qkv_TE.shape[1] // 3
-        out = torch.empty(tokens, width)
+        out = torch.empty(tokens, width) if out_TE is None else out_TE
         first = qkv_TE.data_ptr()
         self._long.pagoda_packed_attention(
             first,
@@ -229,6 +234,27 @@ class CpuLibrary:
         out_TF = torch.empty(rows, width)
         self._short.pagoda_gelu(x_TF.data_ptr(), out_TF.data_ptr(), rows, width, gated)
         return out_TF
+
+    def post_norm_block(
+        self,
+        mixed_TE: Tensor,
+        hidden_TE: Tensor,
+        weights: tuple[PackedWeight, PackedWeight, PackedWeight],
+        norms: tuple[Norm, Norm],
+    ) -> None:
+        """Updates `hidden_TE`; see post_norm_block.py."""
+        assert mixed_TE.is_contiguous()
+        assert hidden_TE.is_contiguous()
+        self._long.pagoda_post_norm_block(
+            mixed_TE.data_ptr(),
+            hidden_TE.data_ptr(),
+            *(_pointer(part) for weight in weights for part in (weight.panels, weight.bias_N)),
+            *(_pointer(part) for norm in norms for part in norm[:2]),
+            hidden_TE.shape[0],
+            hidden_TE.shape[1],
+            weights[1].num_out,
+            norms[0][2],
+        )
 
     def lora_delta(self, y_TN: Tensor, x_TK: Tensor, table: LoraTable, tiles: LoraTiles) -> None:
         num_out = y_TN.shape[1]

@@ -1,8 +1,9 @@
-/* What encoders add: attention without a cache, layer norm, GELU (packed_attention.py,
- * add_norm.py, gated_activation.py). Sums of one token's row run in a fixed order, whatever its batch. */
+/* What encoders add: attention without a cache, layer norm, GELU, and what follows attention in one
+ * pass (packed_attention.py, add_norm.py, gated_activation.py, post_norm_block.py). Sums of one
+ * token's row run in a fixed order, whatever its batch. */
 #include <math.h>
-#include <stdlib.h>
 
+#include "gemm.h"
 #include "threads.h"
 #include "vector.h"
 
@@ -40,9 +41,9 @@ INLINE void scores_part(const Packed *a, const Tile *t, const float *keys, int64
             store(scores + r * length + b + w * LANES, acc[r][w] * a->scale);
 }
 
-/* out[r][d .. d + 16 wide] = sum over keys of weight · V[key], divided by the row's total. */
+/* out[r][d .. d + 16 wide] = sum over keys of weight · V[key], times the row's share. */
 INLINE void mix_part(const Packed *a, const float *v, int64_t from, int64_t to, int64_t length,
-                     int64_t d, int wide, const float *weights, const float *totals, int rows,
+                     int64_t d, int wide, const float *weights, const float *shares, int rows,
                      float *out) {
     vec acc[ROWS][2];
     for (int r = 0; r < ROWS; r++)
@@ -55,26 +56,30 @@ INLINE void mix_part(const Packed *a, const float *v, int64_t from, int64_t to, 
     }
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++)
-            store(out + r * a->heads * a->dim + d + w * LANES, acc[r][w] / totals[r]);
+            store(out + r * a->heads * a->dim + d + w * LANES, acc[r][w] * shares[r]);
 }
 
-/* Turns scores of keys from … to into weights and returns their sum. Keys outside the row's window
- * weigh nothing. */
+/* Turns scores of keys from … to into weights and returns their sum. Keys that the row does not see
+ * weigh next to nothing: e^-87, far below the rounding of the sum. */
 INLINE float soften(const Packed *a, int64_t row, int64_t from, int64_t to, float *scores) {
-    if (a->window) {
-        for (int64_t b = from; b < to; b++)
-            if (b < row - a->window || b > row + a->window) scores[b] = -INFINITY;
-    }
-    for (int64_t b = to; b < vectors_of(to); b++) scores[b] = -INFINITY;
-    vec high = load(scores + from);
-    for (int64_t b = from + LANES; b < to; b += LANES) high = higher(high, load(scores + b));
-    float peak = largest(high);
-    vec total = {0};
+    const ivec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int64_t low = a->window && row > a->window ? row - a->window : 0;
+    const int64_t high = a->window && row + a->window + 1 < to ? row + a->window + 1 : to;
+    vec peaks = splat(-INFINITY), total = {0};
     for (int64_t b = from; b < to; b += LANES) {
         vec s = load(scores + b);
-        vec w = pick(s == -INFINITY, (vec){0}, vexp(s - peak));
-        total += w;
-        store(scores + b, w);
+        if (b < low || b + LANES > high) {
+            ivec seen = (lane >= (int32_t)(low - b)) & (lane < (int32_t)(high - b));
+            s = pick(seen, s, splat(-INFINITY));
+            store(scores + b, s);
+        }
+        peaks = higher(peaks, s);
+    }
+    const float peak = largest(peaks);
+    for (int64_t b = from; b < to; b += LANES) {
+        vec weight = vexp(load(scores + b) - peak);
+        total += weight;
+        store(scores + b, weight);
     }
     return sum(total);
 }
@@ -103,26 +108,24 @@ static void attend_head(const Packed *a, int64_t s, int64_t head, float *keys, f
             else break;
         }
         for (; b < to; b += LANES) scores_part(a, &t, keys, length, b, 1, scores);
-        float totals[ROWS];
+        float shares[ROWS];
         for (int r = 0; r < ROWS; r++)
-            totals[r] = soften(a, t.row[r], from, to, scores + r * length);
+            shares[r] = 1.0f / soften(a, t.row[r], from, to, scores + r * length);
         float *out = a->out + ((start + row) * a->heads + head) * dim;
         const float *v = a->v + first;
         int64_t d = 0;
         for (; d + 2 * LANES <= dim; d += 2 * LANES)
-            mix_part(a, v, from, to, length, d, 2, scores, totals, rows, out);
-        if (d < dim) mix_part(a, v, from, to, length, d, 1, scores, totals, rows, out);
+            mix_part(a, v, from, to, length, d, 2, scores, shares, rows, out);
+        if (d < dim) mix_part(a, v, from, to, length, d, 1, scores, shares, rows, out);
     }
 }
 
 static void attend_range(void *arg, int64_t from, int64_t to) {
     const Packed *a = arg;
     const int64_t length = vectors_of(a->longest);
-    float *keys = malloc(sizeof(float) * length * (a->dim + ROWS));
-    if (!keys) abort();
+    float *keys = thread_scratch(length * (a->dim + ROWS));
     for (int64_t i = from; i < to; i++)
         attend_head(a, i / a->heads, i % a->heads, keys, keys + length * a->dim);
-    free(keys);
 }
 
 /* q, k and v are rows of one matrix, `stride` floats apart. */
@@ -141,28 +144,37 @@ typedef struct {
     float eps;
 } LayerNorm;
 
+/* residual += x; out = its norm. `out` may be `residual`. */
+static void layer_norm_row(const LayerNorm *a, const float *x, float *residual, float *out) {
+    const int64_t n = a->width, whole = n / LANES * LANES;
+    if (x) {
+        for (int64_t i = 0; i < whole; i += LANES)
+            store(residual + i, load(residual + i) + load(x + i));
+        for (int64_t i = whole; i < n; i++) residual[i] += x[i];
+    }
+    vec sums = {0}, squares = {0};
+    float total = 0, spread = 0;
+    for (int64_t i = 0; i < whole; i += LANES) sums += load(residual + i);
+    for (int64_t i = whole; i < n; i++) total += residual[i];
+    const float mean = (total + sum(sums)) / (float)n;
+    for (int64_t i = 0; i < whole; i += LANES) {
+        vec off = load(residual + i) - mean;
+        squares += off * off;
+    }
+    for (int64_t i = whole; i < n; i++) spread += (residual[i] - mean) * (residual[i] - mean);
+    const float scale = 1.0f / sqrtf((spread + sum(squares)) / (float)n + a->eps);
+    for (int64_t i = 0; i < whole; i += LANES) {
+        vec bias = a->bias ? load(a->bias + i) : (vec){0};
+        store(out + i, (load(residual + i) - mean) * scale * load(a->weight + i) + bias);
+    }
+    for (int64_t i = whole; i < n; i++)
+        out[i] = (residual[i] - mean) * scale * a->weight[i] + (a->bias ? a->bias[i] : 0.0f);
+}
+
 static void layer_norm_rows(void *arg, int64_t from, int64_t to) {
     const LayerNorm *a = arg;
-    const int64_t n = a->width, whole = n / LANES * LANES;
-    for (int64_t t = from; t < to; t++) {
-        float *residual = a->residual + t * n, *out = a->out + t * n;
-        if (a->x)
-            for (int64_t i = 0; i < n; i++) residual[i] += a->x[t * n + i];
-        vec sums = {0}, squares = {0};
-        float total = 0, spread = 0;
-        for (int64_t i = 0; i < whole; i += LANES) sums += load(residual + i);
-        for (int64_t i = whole; i < n; i++) total += residual[i];
-        const float mean = (total + sum(sums)) / (float)n;
-        for (int64_t i = 0; i < whole; i += LANES) {
-            vec off = load(residual + i) - mean;
-            squares += off * off;
-        }
-        for (int64_t i = whole; i < n; i++) spread += (residual[i] - mean) * (residual[i] - mean);
-        const float scale = 1.0f / sqrtf((spread + sum(squares)) / (float)n + a->eps);
-        for (int64_t i = 0; i < n; i++) out[i] = (residual[i] - mean) * scale * a->weight[i];
-        if (a->bias)
-            for (int64_t i = 0; i < n; i++) out[i] += a->bias[i];
-    }
+    for (int64_t at = from * a->width; at < to * a->width; at += a->width)
+        layer_norm_row(a, a->x ? a->x + at : 0, a->residual + at, a->out + at);
 }
 
 EXPORT void pagoda_add_layer_norm(const float *x, float *residual, const float *weight,
@@ -174,7 +186,7 @@ EXPORT void pagoda_add_layer_norm(const float *x, float *residual, const float *
 
 /* erf as x · P(x²) / Q(x²), minimax on |x| < 4 and 1 beyond: error below 3e-7. */
 INLINE vec verf(vec x) {
-    x = pick(x < -4.0f, splat(-4.0f), pick(x > 4.0f, splat(4.0f), x));
+    x = lower(splat(4.0f), higher(splat(-4.0f), x));
     const vec s = x * x;
     vec p = splat(-2.72614225801306e-10f), q = splat(-1.45660718464996e-05f);
     p = p * s + 2.77068142495902e-08f;
@@ -228,4 +240,55 @@ static void gelu_rows(void *arg, int64_t from, int64_t to) {
 EXPORT void pagoda_gelu(const float *x, float *out, int64_t rows, int64_t width, int64_t gated) {
     Gelu a = {x, out, width, (int)gated};
     parallel(rows, gelu_rows, &a);
+}
+
+typedef struct {
+    Gemm o, up, down; /* a block of rows fills in x, y and rows */
+    LayerNorm first, second;
+    const float *mixed;
+    float *hidden;
+} Block;
+
+static void block_rows(void *arg, int64_t from, int64_t to) {
+    const Block *a = arg;
+    const int64_t width = a->o.num_out, wide = a->up.num_out;
+    const int64_t blocks = (to - from + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    float *delta = thread_scratch(BLOCK_ROWS * (width + wide)), *middle = delta + BLOCK_ROWS * width;
+    for (int64_t b = 0; b < blocks; b++) {
+        const int64_t row = from + (to - from) * b / blocks;
+        const int64_t rows = from + (to - from) * (b + 1) / blocks - row;
+        float *hidden = a->hidden + row * width;
+        Gemm o = a->o, up = a->up, down = a->down;
+        LayerNorm first = a->first, second = a->second;
+        Gelu gelu = {middle, middle, wide, 0};
+        o.rows = up.rows = down.rows = rows;
+        o.x = a->mixed + row * width, up.x = hidden, down.x = middle;
+        o.y = down.y = delta, up.y = middle;
+        first.x = second.x = delta;
+        first.residual = first.out = second.residual = second.out = hidden;
+        gemm_f32(&o);
+        layer_norm_rows(&first, 0, rows);
+        gemm_f32(&up);
+        gelu_rows(&gelu, 0, rows);
+        gemm_f32(&down);
+        layer_norm_rows(&second, 0, rows);
+    }
+}
+
+/* hidden = norm(hidden + o(mixed)), then hidden = norm(hidden + down(gelu(up(hidden)))). */
+EXPORT void pagoda_post_norm_block(const float *mixed, float *hidden, const void *o,
+                                   const float *o_bias, const void *up, const float *up_bias,
+                                   const void *down, const float *down_bias,
+                                   const float *first_weight, const float *first_bias,
+                                   const float *second_weight, const float *second_bias,
+                                   int64_t rows, int64_t width, int64_t wide, float eps) {
+    Block a = {
+        .o = {0, o, o_bias, 0, 0, width, width, width, width},
+        .up = {0, up, up_bias, 0, 0, width, width, wide, width},
+        .down = {0, down, down_bias, 0, 0, wide, wide, width, wide},
+        .first = {0, first_weight, first_bias, 0, 0, width, eps},
+        .second = {0, second_weight, second_bias, 0, 0, width, eps},
+        .mixed = mixed, .hidden = hidden,
+    };
+    parallel(rows, block_rows, &a);
 }

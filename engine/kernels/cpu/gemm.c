@@ -5,6 +5,8 @@
  * is one column's weights of k = 2 step (low half) and 2 step + 1 (high half). Where the CPU
  * multiplies such pairs itself (AVX512_BF16), x is rounded to pairs too; elsewhere it stays float32
  * and the weights are widened in registers. */
+#include "gemm.h"
+
 #include "threads.h"
 #include "vector.h"
 
@@ -14,14 +16,6 @@
 #define ROUNDS_BF16 0
 #endif
 #define EACH(i, n) _Pragma("GCC unroll 12") for (int i = 0; i < (n); i++)
-
-typedef struct {
-    const float *x; /* [rows, stride_x], or words of pairs when both sides are bfloat16 */
-    const uint32_t *panels; /* of any alignment */
-    const float *bias;
-    float *y;
-    int64_t rows, num_in, steps, num_out, stride_x;
-} Gemm;
 
 typedef vec Sums[MAX_ROWS][8];
 
@@ -99,15 +93,18 @@ INLINE void store_sums(const Gemm *g, Sums acc, int64_t row, int64_t column, int
     EACH(r, rows) EACH(c, cols) store(y + r * g->num_out + c * LANES, acc[r][c]);
 }
 
-/* One tile: `rows` rows of x by `panels` panels of 32 columns; both known when compiled. */
-INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels, int is_bf16) {
+/* One tile: `rows` rows of x by `panels` panels of 32 columns; both known when compiled. Meanwhile
+ * each step asks for the `pace` bytes of weights that follow `ahead`. */
+INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels, int is_bf16,
+                 const char *ahead, int64_t pace) {
     const int64_t size = PANEL * g->steps, cols = 2 * panels;
     const uint32_t *w = g->panels + panel * size;
     const float *x = g->x + row * g->stride_x;
     Sums acc;
     EACH(r, rows) EACH(c, cols) acc[r][c] = (vec){0};
-    for (int64_t step = 0; step < g->steps; step++) {
+    for (int64_t step = 0; step < g->steps; step++, ahead += pace) {
         uvec word[8];
+        __builtin_prefetch(ahead, 0, 2);
         EACH(c, cols) {
             const uint32_t *at = w + c / 2 * size + step * PANEL + c % 2 * LANES;
             memcpy(&word[c], at, sizeof word[c]);
@@ -117,14 +114,17 @@ INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels
     store_sums(g, acc, row, panel * PANEL, rows, cols);
 }
 
-#define TILE_CASE(n, panels) case n: tile(g, row, panel, n, panels, is_bf16); break;
+#define TILE_CASE(n, panels) case n: tile(g, row, panel, n, panels, is_bf16, ahead, pace); break;
 
-/* All rows by one panel, in tiles of nearly equal height. */
-INLINE void rows_of_panel(const Gemm *g, int64_t panel, int is_bf16) {
-    int64_t tiles = (g->rows + MAX_ROWS - 1) / MAX_ROWS;
+/* Rows from … to by one panel, in tiles of nearly equal height, each of which fetches its share of
+ * the next panel: a panel comes from far away and is used for these rows only. */
+INLINE void rows_of_panel(const Gemm *g, int64_t from, int64_t to, int64_t panel, int is_bf16) {
+    const int64_t rows = to - from, tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
+    const int64_t words = PANEL * g->steps, pace = (4 * PANEL + tiles - 1) / tiles;
     for (int64_t t = 0; t < tiles; t++) {
-        int64_t row = g->rows * t / tiles;
-        switch (g->rows * (t + 1) / tiles - row) {
+        const int64_t row = from + rows * t / tiles;
+        const char *ahead = (const char *)(g->panels + words * (panel + 1)) + t * pace * g->steps;
+        switch (from + rows * (t + 1) / tiles - row) {
             TILE_CASE(1, 1) TILE_CASE(2, 1)
 #if MAX_ROWS > 2
             TILE_CASE(3, 1) TILE_CASE(4, 1) TILE_CASE(5, 1) TILE_CASE(6, 1) TILE_CASE(7, 1)
@@ -134,16 +134,23 @@ INLINE void rows_of_panel(const Gemm *g, int64_t panel, int is_bf16) {
     }
 }
 
-/* Few rows: several panels at once keep enough independent sums in flight. */
+/* Few rows: several panels at once keep enough independent sums in flight. Many: by blocks of rows
+ * whose x and y stay in the second cache while all panels pass. */
 INLINE void panels_range(const Gemm *g, int64_t panel, int64_t to, int is_bf16) {
 #if MAX_ROWS > 2
-    const int64_t row = 0, together = g->rows <= 2 ? 4 : g->rows <= 4 ? 2 : 1;
+    const int64_t row = 0, together = g->rows <= 2 ? 4 : g->rows <= 4 ? 2 : 1, pace = 0;
+    const char *ahead = (const char *)g->x;
     if (together > 1)
         for (; panel + together <= to; panel += together)
             switch (g->rows) { TILE_CASE(1, 4) TILE_CASE(2, 4) TILE_CASE(3, 2) TILE_CASE(4, 2) }
 #endif
-    for (; panel < to; panel++) rows_of_panel(g, panel, is_bf16);
+    const int64_t blocks = (g->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t p = panel; p < to; p++)
+            rows_of_panel(g, g->rows * b / blocks, g->rows * (b + 1) / blocks, p, is_bf16);
 }
+
+void gemm_f32(const Gemm *g) { panels_range(g, 0, (g->num_out + PANEL - 1) / PANEL, 0); }
 
 static void work_bf16(void *arg, int64_t from, int64_t to) { panels_range(arg, from, to, 1); }
 static void work_f32(void *arg, int64_t from, int64_t to) { panels_range(arg, from, to, 0); }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "vector.h"
 
@@ -61,7 +62,23 @@ static void forget_helpers(void) {
     pthread_cond_init(&pool.wake, 0);
 }
 
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(0, 0, forget_helpers); }
+static pthread_key_t scratch; /* holds the thread's block: its size, and 64 bytes on its floats */
+
+__attribute__((constructor)) static void set_up(void) {
+    pthread_atfork(0, 0, forget_helpers);
+    if (pthread_key_create(&scratch, free)) abort();
+}
+
+float *thread_scratch(int64_t floats) {
+    int64_t *block = pthread_getspecific(scratch);
+    if (!block || *block < floats) {
+        free(block);
+        block = aligned_alloc(64, 64 + (sizeof(float) * floats + 63) / 64 * 64);
+        if (!block || pthread_setspecific(scratch, block)) abort();
+        *block = floats;
+    }
+    return (float *)block + 16;
+}
 
 /* Starts helpers until `threads` threads (the caller included) work. Never shrinks the pool.
  * Returns how many there are. */

@@ -83,7 +83,14 @@ INLINE float sum(vec v) {
     v += swap2(v);
     return (v + swap1(v))[0];
 }
+/* Lane by lane; where either is NaN, b. */
+#ifdef __AVX512F__
+INLINE vec higher(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vec lower(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
 INLINE vec higher(vec a, vec b) { return pick(a > b, a, b); }
+INLINE vec lower(vec a, vec b) { return pick(a < b, a, b); }
+#endif
 INLINE float largest(vec v) {
     v = higher(v, swap8(v));
     v = higher(v, swap4(v));
@@ -92,8 +99,7 @@ INLINE float largest(vec v) {
 }
 /* e^x for x <= 88: x = n ln 2 + r, a polynomial of degree 6 on r, relative error < 2e-7. */
 INLINE vec vexp(vec x) {
-    x = pick(x < -87.0f, splat(-87.0f), x);
-    x = pick(x > 88.0f, splat(88.0f), x);
+    x = lower(splat(88.0f), higher(splat(-87.0f), x));
     vec shifted = x * 1.44269504f + 12582912.0f; /* rounds to whole n in the low bits */
     vec n = shifted - 12582912.0f;
     vec r = x - n * 0.693359375f;

@@ -47,6 +47,7 @@ class QueueReader:
         live: LiveTable,
         loop: StepLoop,
         *,
+        begin: threading.Event,
         now_ms: Callable[[], float],
         deliver: Callable[[list[Delta]], None],
         on_control: Callable[[ControlKind], None],
@@ -55,6 +56,7 @@ class QueueReader:
         self._link, self._engine, self._live, self._loop = link, engine, live, loop
         self._queues = [redis_keys.queue(model, lane) for lane in redis_keys.LANES]
         self._control = redis_keys.control(engine)
+        self._begin = begin  # before that our streams may still be deleted
         self._now_ms, self._deliver, self._on_control = now_ms, deliver, on_control
         self._seen_webs: dict[str, float] = {}
         self._stopping = False
@@ -71,6 +73,7 @@ class QueueReader:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        self._begin.wait()
         recover = True
         while not self._stopping:
             try:

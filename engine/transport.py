@@ -118,6 +118,7 @@ class Transport:
         self._hurry_until = 0.0
         self._view: CoreView | None = None  # asked for, not sent yet
         self._stopping = False
+        self._cleaned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
 
     def start(self) -> None:
@@ -133,6 +134,7 @@ class Transport:
             self.model,
             self.live,
             loop,
+            begin=self._cleaned,
             now_ms=self.now_ms,
             deliver=self.deliver,
             on_control=self._on_control,
@@ -206,6 +208,7 @@ class Transport:
 
     def _run(self) -> None:
         self._retry(self._clean_up)
+        self._cleaned.set()
         while True:
             batch, last = self._gather()
             outgoing = self._sort(batch)

@@ -21,6 +21,7 @@ import psutil
 import redis
 
 ROOT = Path(__file__).resolve().parents[1]
+LIMIT_S = 120.0  # of any wait: many times what a crowded machine needs
 
 
 def free_port() -> int:
@@ -30,7 +31,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(ready: Callable[[], Any], *, within_s: float, what: str) -> Any:
+def wait_for(ready: Callable[[], Any], *, within_s: float = LIMIT_S, what: str) -> Any:
     """Poll `ready` until it gives something true. Fails by name."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -80,7 +81,7 @@ class Served:
 
     def status(self, path: str) -> int:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as reply:
+            with urllib.request.urlopen(self.url + path, timeout=30) as reply:
                 return int(reply.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -90,17 +91,17 @@ class Served:
     def get(self, path: str) -> Any:
         request = urllib.request.Request(self.url + path)
         request.add_header("Authorization", f"Bearer {self.boot['api_key']}")
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as reply:
             return json.loads(reply.read())
 
-    def post(self, path: str, body: dict[str, Any], timeout_s: float = 60) -> Any:
+    def post(self, path: str, body: dict[str, Any], timeout_s: float = LIMIT_S) -> Any:
         request = urllib.request.Request(self.url + path, json.dumps(body).encode())
         request.add_header("Authorization", f"Bearer {self.boot['api_key']}")
         request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=timeout_s) as reply:
             return json.loads(reply.read())
 
-    def wait_healthy(self, within_s: float = 60) -> None:
+    def wait_healthy(self, within_s: float = LIMIT_S) -> None:
         def healthy() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended: {self.log.read_text()[-3000:]}")
@@ -122,7 +123,7 @@ class Served:
 
     def child(self, word: str) -> psutil.Process:
         found: psutil.Process = wait_for(
-            lambda: next(iter(self.children(word)), None), within_s=20, what=f"a child {word!r}"
+            lambda: next(iter(self.children(word)), None), what=f"a child {word!r}"
         )
         return found
 
@@ -132,7 +133,7 @@ class Served:
         socket_path = re.search(r"/\S*redis\.sock", title)[0]  # type: ignore[index]
         return redis.Redis.from_url(f"unix://{socket_path}")
 
-    def stop(self, within_s: float = 30) -> int:
+    def stop(self, within_s: float = LIMIT_S) -> int:
         """One Ctrl-C. Returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -148,7 +149,7 @@ class Served:
 def serving(
     home: Path,
     *args: str,
-    within_s: float = 60,
+    within_s: float = LIMIT_S,
     env: dict[str, str] | None = None,
     program: tuple[str, ...] = (str(ROOT / "manage.py"),),
 ) -> Iterator[Served]:

@@ -15,6 +15,7 @@ from engine.sampling_params import SamplingParams
 from engine.step_loop import StepLoop
 from engine.testing import FakeCore, FakeSpeed
 from engine.transport import Transport
+from tests.served import LIMIT_S
 
 MODEL = "m"
 
@@ -35,7 +36,7 @@ class ThreadEngine:
 
     def stop(self) -> None:
         self.loop.stop()
-        self._thread.join(5)
+        self._thread.join(LIMIT_S)
         self.transport.stop()
 
 

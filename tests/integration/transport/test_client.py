@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from contextlib import contextmanager
 
@@ -23,6 +22,7 @@ from engine.live import LiveTable
 from engine.messages import EventKind, Finish, UsageEvent, unpack
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon
+from tests.served import LIMIT_S
 
 
 def tokens_of(deltas):
@@ -73,9 +73,7 @@ async def test_leaving_early_frees_the_engine_and_bills_what_was_made(r, engine_
     async with client.submit(admission(tokens=10_000)) as stream:
         async for _ in stream:
             break
-    left_at = time.monotonic()
-    await soon(lambda: engine.core.gauges().running == 0, within_s=2, what="abort")
-    assert time.monotonic() - left_at < 0.5
+    await soon(lambda: engine.core.gauges().running == 0, what="abort")
     await soon(lambda: usage(r), what="usage")
     (event,) = usage(r)
     assert event.finish is Finish.CANCELLED
@@ -91,7 +89,7 @@ async def test_cancelling_the_handler_aborts(engine_of, client_of):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await soon(lambda: engine.core.gauges().running == 0, within_s=2)
+    await soon(lambda: engine.core.gauges().running == 0)
 
 
 async def test_a_request_nobody_reads_is_taken_back_from_the_queue(r, client_of):
@@ -215,6 +213,16 @@ async def test_lost_redis_data_makes_snapshots_stale(r, client_of):
         await whole(client)
 
 
+async def test_after_an_outage_snapshots_are_dropped(r, engine_of, client_of):
+    engine_of()
+    client, back = await client_of(), []
+    client._on_redis_back = lambda: back.append(None)
+    await soon(lambda: r.info("clients")["blocked_clients"] > 1, what="readers")
+    r.client_kill_filter(_type="normal", skipme=True)
+    await soon(lambda: back, what="the word that Redis is back")
+    assert await whole(client)
+
+
 async def test_after_data_loss_every_request_is_admitted_at_its_second_try(r, client_of):
     client = await client_of()
     r.flushall()
@@ -286,7 +294,7 @@ async def test_an_engine_that_dies_before_the_first_byte_is_not_noticed(
         silence(dying)
         engine_of("heir", tokens_per_step=10)
         await asyncio.to_thread(Judge(redis_url).look, "dying")
-        deltas = await asyncio.wait_for(reading, 5)
+        deltas = await asyncio.wait_for(reading, LIMIT_S)
     assert len(tokens_of(deltas)) == 50
     assert stream.attempt == 2
     await soon(lambda: usage(r))
@@ -346,7 +354,7 @@ def silence(engine):
     transport = engine.transport
     transport._reader.stop()
     transport._wake_reader()
-    transport._reader.join(2)
+    transport._reader.join(LIMIT_S)
     transport.cancel_all()
     transport.live = LiveTable()  # deltas of requests it does not know are dropped
 

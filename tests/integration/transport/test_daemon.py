@@ -33,6 +33,7 @@ from engine.messages import (
 )
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon, until
+from tests.served import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., subprocess.Popen[str]]
@@ -110,9 +111,10 @@ def test_adapters_come_and_go_by_control_message_and_show_in_the_heartbeat(r, st
 )
 def test_a_bad_option_ends_the_process_with_cause_and_fix(r, start, flags, cause):
     process = start(*flags)
-    assert process.wait(15) == 1
-    beat = heartbeat(r)
-    assert beat.state is EngineState.FAILED
+    beat = until(
+        lambda: (b := heartbeat(r)) and b.state is EngineState.FAILED and b, what="failure"
+    )
+    assert process.wait(LIMIT_S) == 1
     assert cause in beat.cause
     assert beat.fix
     assert cause in process.stderr.read()
@@ -141,7 +143,7 @@ async def test_a_second_sigterm_aborts_what_runs(r, start, client_of):
         process.send_signal(signal.SIGTERM)
         await soon(in_state(r, EngineState.DRAINING), what="drain")
         process.send_signal(signal.SIGTERM)
-        await soon(lambda: process.poll() is not None, within_s=5, what="exit")
+        await soon(lambda: process.poll() is not None, what="exit")
     assert r.hlen(redis_keys.OPEN) == 0
     assert r.xlen(redis_keys.USAGE) == 1
 
@@ -150,7 +152,7 @@ def test_sigterm_while_loading_ends_the_process(r, start):
     process = start("--load-s=60")
     until(in_state(r, EngineState.LOADING), what="loading")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 128 + signal.SIGTERM
+    assert process.wait(LIMIT_S) == 128 + signal.SIGTERM
 
 
 async def test_a_stopped_engine_is_judged_and_what_it_says_later_is_not_heard(
@@ -161,20 +163,19 @@ async def test_a_stopped_engine_is_judged_and_what_it_says_later_is_not_heard(
     client = await client_of()
     with judging(redis_url):
         async with (
-            client.submit(admission(tokens=100)) as shown,
-            client.submit(admission(tokens=100)) as unseen,
+            client.submit(admission(tokens=300)) as shown,
+            client.submit(admission(tokens=300)) as unseen,
         ):
             await asyncio.gather(shown.started(), unseen.started())
             await anext(aiter(shown))
             stopped.send_signal(signal.SIGSTOP)
-            since = time.monotonic()
             start("--tokens-per-step=10", name="heir")
             with pytest.raises(EngineLost):
-                [_ async for _ in shown]
-            assert time.monotonic() - since < 15
+                async with asyncio.timeout(LIMIT_S):
+                    [_ async for _ in shown]
             stopped.send_signal(signal.SIGCONT)  # it goes on with both; nobody may notice
-            deltas = await asyncio.wait_for(unseen.whole(), 15)
-    assert [len(c.token_ids) for delta in deltas for c in delta.choices] == [10] * 10
+            deltas = await asyncio.wait_for(unseen.whole(), LIMIT_S)
+    assert [len(c.token_ids) for delta in deltas for c in delta.choices] == [10] * 30
     assert (unseen.attempt, unseen.engine) == (2, "heir")
     await soon(lambda: r.xlen(redis_keys.USAGE) == 2, what="usage")
     stopped.send_signal(signal.SIGTERM)

@@ -26,6 +26,7 @@ from engine.redis_link import RedisLink
 from engine.sampling_params import SamplingParams
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon
+from tests.served import LIMIT_S
 
 QUEUE = redis_keys.queue("m", "high")
 
@@ -162,7 +163,7 @@ async def test_an_abort_in_a_reply_that_never_came_is_obeyed(r, engine_of, clien
         pipeline.execute()
         assert engine.core.gauges().running == 1
         r.client_kill_filter(_type="normal")
-        await soon(lambda: engine.core.gauges().running == 0, within_s=3, what="abort")
+        await soon(lambda: engine.core.gauges().running == 0, what="abort")
 
 
 @pytest.mark.parametrize("fields", [{"x": "y"}, {"rid": "a", "attempt": "b", "web": "w"}])
@@ -171,7 +172,7 @@ async def test_junk_in_a_queue_harms_nobody(r, engine_of, client_of, fields):
     client = await client_of()
     r.xadd(QUEUE, fields)
     async with client.submit(admission()) as stream:
-        await asyncio.wait_for(stream.whole(), 5)
+        await asyncio.wait_for(stream.whole(), LIMIT_S)
     await soon(lambda: r.xlen(QUEUE) == 0, what="removal")
 
 
@@ -192,7 +193,7 @@ async def test_requests_of_a_dead_web_process_are_aborted(r, engine_of, client_o
         await stream.started()
         for task in client._tasks:
             task.cancel()  # the process is gone
-        await soon(lambda: usage(r), within_s=8)
+        await soon(lambda: usage(r), what="usage")
         (event,) = usage(r)
     assert (event.rid, event.finish) == (stream.rid, Finish.CANCELLED)
     assert event.counts.completion_tokens > 0
@@ -202,22 +203,24 @@ async def test_requests_of_a_dead_web_process_are_aborted(r, engine_of, client_o
 async def test_when_redis_loses_its_data_the_engine_writes_usage_without_the_ledger(
     r, engine_of, client_of
 ):
-    engine_of(step_delay_s=0.01)
+    engine = engine_of(step_delay_s=0.01)
     client = await client_of()
     changes: list[None] = []
-    client._on_epoch_change = lambda: changes.append(None)
+    client._on_redis_back = lambda: changes.append(None)
     async with client.submit(admission(tokens=100_000)) as stream:
         await stream.started()
-        await asyncio.sleep(1.2)  # both sides have seen the first epoch
+        seen = lambda: engine.transport._epoch and client._state.epoch  # noqa: E731
+        await soon(seen, what="the first epoch at both sides")
         r.flushall()
         with pytest.raises(Overloaded):
             async for _ in stream:
                 pass
-        await soon(lambda: usage(r), within_s=5)
+        await soon(lambda: usage(r), what="usage")
     (event,) = usage(r)
     assert event.rid == stream.rid
     assert event.bill["key_id"] == "k"
+    await soon(lambda: changes, what="the client's notice")
     assert changes == [None]
     again = admission(tokens=4)
     async with client.submit(again) as stream:
-        assert await asyncio.wait_for(stream.whole(), 5)
+        assert await asyncio.wait_for(stream.whole(), LIMIT_S)

@@ -14,6 +14,7 @@ from engine.messages import Bill, Control, ControlKind, Finish, QueueBody
 from engine.sampling_params import SamplingParams
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon
+from tests.served import LIMIT_S
 
 CALLERS = 200
 NOW = "1700000000000"
@@ -40,7 +41,9 @@ def call_of(kind: str, limit: int, reserve: int, rid: str = "") -> scripts.Call:
 async def test_200_callers_at_once_admit_exactly_the_limit(
     redis_url, kind, limit, reserve, admitted
 ):
-    async with redis.asyncio.Redis.from_url(redis_url, max_connections=CALLERS) as client:
+    async with redis.asyncio.Redis.from_url(
+        redis_url, max_connections=CALLERS, socket_connect_timeout=LIMIT_S, socket_timeout=LIMIT_S
+    ) as client:
         await client.script_load(scripts.script("admit").text)
         calls = [call_of(kind, limit, reserve) for _ in range(CALLERS)]
         replies = await asyncio.gather(*(scripts.run_all_async(client, [call]) for call in calls))

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.served import LIMIT_S
 
-def until(ready: Callable[[], Any], *, within_s: float = 10.0, what: str = "it") -> Any:
+
+def until(ready: Callable[[], Any], *, within_s: float = LIMIT_S, what: str = "it") -> Any:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if found := ready():
@@ -17,7 +19,7 @@ def until(ready: Callable[[], Any], *, within_s: float = 10.0, what: str = "it")
     raise AssertionError(f"{what} did not happen within {within_s} s")
 
 
-async def soon(ready: Callable[[], Any], *, within_s: float = 10.0, what: str = "it") -> Any:
+async def soon(ready: Callable[[], Any], *, within_s: float = LIMIT_S, what: str = "it") -> Any:
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if found := ready():

@@ -1,8 +1,8 @@
 """The request log: newest first, paged by (end, id), never counted.
 
-Filters find an index: (end, id), (key, end), (model, end), and small ones for what is rare (not ok,
-adapters). Several keys at once have none, so the daily sums say how far back a page's worth of
-them reaches.
+One filter finds its index: (end, id), (key, end), (model, end), and small ones for what is rare
+(not ok, adapters). Several filters or keys at once have none of their own: the daily sums say first
+on which days a page's worth of rows lies, and where there are none, no row is read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from apps.usage.models import Status, UsageDay, UsageRecord
 from apps.usage.report import Which
 
 PAGE = 50
+DAY = dt.timedelta(days=1)
 EVERYTHING = Which()
 MOMENT = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
 
@@ -84,12 +85,14 @@ class Filters:
             found = (
                 found.filter(key_id=keys[0]) if len(keys) == 1 else found.filter(key_id__in=keys)
             )
-        # SQLite takes a partial index only where its condition stands in the query, word for word.
         if which.statuses:
             found = found.filter(status__in=which.statuses)
-        if which.statuses and Status.OK not in which.statuses:
+        # SQLite takes a partial index only where its condition stands in the query, word for word;
+        # beside a key it must not: few rows are that key's.
+        rare = which.key_ids is None
+        if rare and which.statuses and Status.OK not in which.statuses:
             found = found.extra(where=["NOT (status = 'ok')"])
-        if which.adapter:
+        if rare and which.adapter:
             found = found.extra(where=["NOT (adapter = '')"])
         if self.start:
             found = found.filter(ended_at__gte=self.start)
@@ -131,15 +134,16 @@ def which_of(form: FilterForm, own: frozenset[str] | None = None) -> Which:
 
 
 def page_read(filters: Filters, after: Cursor | None = None, size: int | None = None) -> Page:
-    """One page. One query, two where several keys are asked for."""
+    """One page. One query, two where several filters or keys are asked for."""
     size = size or PAGE
-    floor = _floor(filters, after, size)
     rows = _older_than(filters.rows(), after)
-    found = list((rows.filter(ended_at__gte=floor) if floor else rows)[: size + 1])
+    reach = _reach(filters, after, size) if _needs_reach(filters) else None
+    if reach:
+        rows = rows.filter(ended_at__gte=reach.start, ended_at__lt=reach.end)
+    found = list(rows[: size + 1])
     if len(found) > size:
         return Page(found[:size], Cursor.of(found[size - 1]))
-    # Below the floor there may be more: go on from there.
-    return Page(found, Cursor(floor, 0) if floor else None)
+    return Page(found, Cursor(reach.start, 0) if reach and reach.more else None)
 
 
 def newer_than(filters: Filters, pk: int, size: int = PAGE) -> list[UsageRecord]:
@@ -181,22 +185,40 @@ def _older_than(rows: QuerySet[UsageRecord], after: Cursor | None) -> QuerySet[U
     return rows.filter(Q(ended_at__lt=after.ended_at) | same, ended_at__lte=after.ended_at)
 
 
-def _floor(filters: Filters, after: Cursor | None, size: int) -> dt.datetime | None:
-    """The day from which on at least `size` rows follow the cursor, where several keys are asked.
-    None: no need, or no such day."""
-    keys = filters.which.key_ids
-    if keys is None or len(keys) <= 1:
-        return None
-    before = after.ended_at if after else (filters.end or timezone.now() + dt.timedelta(days=1))
-    rows = filters.which.of(UsageDay.objects.filter(day__lt=before.date()))
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """[start, end) holds a page's worth of rows; `more`: there are days with rows before it."""
+
+    start: dt.datetime
+    end: dt.datetime
+    more: bool
+
+
+def _needs_reach(filters: Filters) -> bool:
+    which = filters.which
+    keys = which.key_ids
+    named = (keys is not None, which.model, which.adapter, which.statuses)
+    several = keys is not None and len(keys) != 1
+    return not filters.rid and (several or sum(map(bool, named)) > 1)
+
+
+def _reach(filters: Filters, after: Cursor | None, size: int) -> Reach:
+    """Where the rows of a page lie, by the daily sums. The day of the cursor is taken in, but
+    nobody knows how many of its rows come after it. One query."""
+    before = after.ended_at if after else (filters.end or timezone.now() + DAY)
+    rows = filters.which.of(UsageDay.objects.filter(day__lte=before.date()))
     if filters.start:
         rows = rows.filter(day__gte=filters.start.date())
+    days: list[dt.datetime] = []
     seen = 0
     for day, requests in rows.values_list("day").annotate(n=Sum("requests")).order_by("-day"):
-        seen += requests
+        days.append(dt.datetime.combine(day, dt.time(), dt.UTC))
+        seen += requests if day < before.date() else 0
         if seen > size:
-            return dt.datetime.combine(day, dt.time(), dt.UTC)
-    return None
+            return Reach(days[-1], days[0] + DAY, more=True)
+    if not days:
+        return Reach(before, before, more=False)
+    return Reach(days[-1], days[0] + DAY, more=False)
 
 
 def _moment(form: LogForm, name: str) -> dt.datetime | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save_file
+import torch
+from safetensors.torch import save_file
 
 from engine.lora.check import CONFIG, WEIGHTS, weight_name
 from engine.lora.layout import linear_shapes, module_shapes
 from engine.models.registry import read_spec
 
 
-def make_adapters(model: Path, folder: Path, count: int, rank: int) -> list[Path]:
+def make_adapters(
+    model: Path, folder: Path, count: int, rank: int, dtype: torch.dtype = torch.float32
+) -> list[Path]:
     """Folders of `count` adapters that fit the model, drawn from fixed seeds."""
     spec = read_spec(model)
     config = {
@@ -26,12 +28,12 @@ def make_adapters(model: Path, folder: Path, count: int, rank: int) -> list[Path
     }
     made = []
     for seed in range(count):
-        draw, tensors = np.random.default_rng(seed), {}
+        draw, tensors = torch.Generator().manual_seed(seed), {}
         for module, (num_out, num_in) in module_shapes(spec).items():
-            a = draw.normal(0.0, num_in**-0.5, (rank, num_in))
-            b = draw.normal(0.0, 0.02 * rank**-0.5, (num_out, rank))
-            tensors[weight_name(module, "A")] = a.astype(np.float32)
-            tensors[weight_name(module, "B")] = b.astype(np.float32)
+            a = torch.randn(rank, num_in, generator=draw) * num_in**-0.5
+            b = torch.randn(num_out, rank, generator=draw) * (0.02 * rank**-0.5)
+            tensors[weight_name(module, "A")] = a.to(dtype)
+            tensors[weight_name(module, "B")] = b.to(dtype)
         path = folder / f"rank{rank}-{seed}"
         path.mkdir(parents=True, exist_ok=True)
         (path / CONFIG).write_text(json.dumps(config))

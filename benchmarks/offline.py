@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_workloads import SHAPES, Work, workload, write_config
-from engine import LLM, SamplingParams
+from engine import LLM, LoRARequest, SamplingParams
 from engine.runner.cuda_runner import CudaRunner
 
 MAX_LEN, SEQS, MEMORY = 20480, 256, 0.85
+Loras = Sequence[LoRARequest | None]
 
 
 def main() -> None:
@@ -32,17 +34,7 @@ def main() -> None:
     asked = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        llm = LLM(
-            str(write_config(asked.shape, Path(folder))),
-            load_format="dummy",
-            skip_tokenizer_init=True,
-            dtype="bfloat16",
-            device="cuda",
-            max_model_len=MAX_LEN,
-            max_num_seqs=SEQS,
-            enable_prefix_caching=False,
-            gpu_memory_utilization=MEMORY,
-        )
+        llm = open_model(write_config(asked.shape, Path(folder)))
     say(engine="pagoda", shape=asked.shape, startup_s=round(time.perf_counter() - began, 1))
     for name in asked.workloads:
         work = workload(name)
@@ -51,18 +43,32 @@ def main() -> None:
             print(kernels_of(llm, work), flush=True)
 
 
+def open_model(folder: Path, **options: Any) -> LLM:
+    return LLM(
+        str(folder),
+        load_format="dummy",
+        skip_tokenizer_init=True,
+        dtype="bfloat16",
+        device="cuda",
+        max_model_len=MAX_LEN,
+        max_num_seqs=SEQS,
+        enable_prefix_caching=False,
+        **({"gpu_memory_utilization": MEMORY} | options),
+    )
+
+
 def say(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
 
-def measure(llm: LLM, work: Work) -> dict[str, Any]:
+def measure(llm: LLM, work: Work, loras: Loras = (None,)) -> dict[str, Any]:
     runner = llm.core.runner
     assert isinstance(runner, CudaRunner)
     best, facts = float("inf"), {}
     for _ in range(2):
         eager, replayed, steps = runner.eager_steps, runner.replayed_steps, llm.core.counters.steps
         began = time.perf_counter()
-        run(llm, work)
+        run(llm, work, loras)
         spent = time.perf_counter() - began
         if spent < best:
             best = spent
@@ -83,20 +89,23 @@ def measure(llm: LLM, work: Work) -> dict[str, Any]:
     }
 
 
-def run(llm: LLM, work: Work, most: int = 1 << 30) -> None:
+def run(llm: LLM, work: Work, loras: Loras = (None,), most: int = 1 << 30) -> None:
+    """All requests at once; request i uses loras[i mod their number]."""
     params = [
         SamplingParams(temperature=0.6, ignore_eos=True, max_tokens=min(n, most), detokenize=False)
         for _, n in work
     ]
-    done = llm.generate([{"prompt_token_ids": ids} for ids, _ in work], params, use_tqdm=False)
+    spread = [loras[i % len(loras)] for i in range(len(work))]
+    prompts = [{"prompt_token_ids": ids} for ids, _ in work]
+    done = llm.generate(prompts, params, use_tqdm=False, lora_request=spread)
     for output, wanted in zip(done, params, strict=True):
         assert len(output.outputs[0].token_ids) == wanted.max_tokens
 
 
-def kernels_of(llm: LLM, work: Work) -> str:
+def kernels_of(llm: LLM, work: Work, loras: Loras = (None,)) -> str:
     """Time on the device by kernel, over a run of at most 24 tokens a request."""
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
-        run(llm, work, most=24)
+        run(llm, work, loras, most=24)
         torch.cuda.synchronize()
     spent: dict[str, list[float]] = {}
     for event in seen.events():

@@ -52,6 +52,13 @@ def pack_lora(
     return LoraWeight(rank=rank, scales=scales, a=_panels(a_RK, A_PANEL), b=torch.cat(parts))
 
 
+def plain_lora(
+    a_RK: Tensor, b_NR: Tensor, widths: tuple[int, ...], scales: tuple[float, ...]
+) -> LoraWeight:
+    """As it is, for a device that arranges it itself."""
+    return LoraWeight(rank=b_NR.shape[1], scales=scales, a=a_RK, b=b_NR)
+
+
 def _panels(matrix_NK: Tensor, width: int) -> Tensor:
     """[N, K] → [ceil(N / width), K, width]."""
     padded = F.pad(matrix_NK, (0, 0, 0, -matrix_NK.shape[0] % width))

@@ -64,8 +64,11 @@ def make_work(max_tokens: int, num_slots: int, device: torch.device) -> LoraWork
 
 
 def fill_work(work: LoraWork, plan: LoraTiles) -> None:
-    """Copy a step's plan to the device: three small transfers."""
+    """Copy a step's plan to the device; launches before it still see the plan before."""
     count = len(plan.tiles)
-    work.tokens[: len(plan.tokens)].copy_(torch.from_numpy(plan.tokens), non_blocking=True)
-    work.tiles[:count].copy_(torch.from_numpy(plan.tiles), non_blocking=True)
+    for device, host in ((work.tokens, plan.tokens), (work.tiles, plan.tiles)):
+        pinned = torch.from_numpy(host)
+        if device.is_cuda:
+            pinned = pinned.pin_memory()
+        device[: len(host)].copy_(pinned, non_blocking=True)
     work.num_tiles.fill_(count)

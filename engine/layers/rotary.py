@@ -51,11 +51,11 @@ def dynamic_frequencies(rope: RopeSpec, lengths_T: Tensor) -> Tensor:
     ratio = lengths_T.clamp(min=rope.trained_len).double() / rope.trained_len
     stretch = (rope.factor * ratio - (rope.factor - 1)) ** (rope.dim / (rope.dim - 2))
     base_T1 = (rope.theta * stretch).float()[:, None]
-    return 1.0 / base_T1 ** _exponents(rope.dim).to(base_T1.device)
+    return 1.0 / base_T1 ** _exponents(rope.dim, base_T1.device)
 
 
-def _exponents(dim: int) -> Tensor:
-    return torch.arange(0, dim, 2, dtype=torch.int64).float() / dim
+def _exponents(dim: int, device: torch.device | None = None) -> Tensor:
+    return torch.arange(0, dim, 2, dtype=torch.int64, device=device).float() / dim
 
 
 def _plain(theta: float, dim: int) -> Tensor:

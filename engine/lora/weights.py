@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class AdapterReader:
     spec: ModelSpec
     max_rank: int
     dtype: torch.dtype | None  # weights are rounded to it; None keeps the file's values
+    pack: Callable[..., LoraWeight] = pack_lora  # for the device that computes
 
     def read(self, source: AdapterSource) -> HostAdapter:
         """Check everything again, then read. Raises `EngineStartError` naming all problems."""
@@ -87,7 +89,7 @@ class AdapterReader:
             config.scale_of(module) if want else 0.0
             for module, want in zip(modules, wanted, strict=True)
         )
-        return pack_lora(a_RK, b_NR, widths, scales)
+        return self.pack(a_RK, b_NR, widths, scales)
 
     def _read(self, file: _File, name: str) -> Tensor:
         """One matrix in float32."""

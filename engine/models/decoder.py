@@ -9,6 +9,7 @@ projection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +22,6 @@ from engine.kernels.packed_gemm import PackedWeight, packed_gemm
 from engine.kernels.paged_attention import paged_attention
 from engine.kernels.rope_cache import HeadLayout, rope_cache
 from engine.layers.rotary import Rotary
-from engine.lora.bank import LoraStep
 from engine.models.spec import ModelSpec
 
 
@@ -61,6 +61,13 @@ class KVCache:
             storage.resize_(tensor.numel() * tensor.itemsize if held else 0)
             if held:
                 tensor.zero_()
+
+
+class LoraStep(Protocol):
+    """What the adapters of a step add to the base model's linears."""
+
+    def add(self, layer: int, group: str, x_TK: Tensor, y_TN: Tensor, *, out: bool = False) -> None:
+        """y += B·A·x for rows with an adapter. `out`: x and y hold only the wanted tokens."""
 
 
 @dataclass(slots=True, kw_only=True)

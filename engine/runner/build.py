@@ -14,7 +14,9 @@ from engine.errors import EngineStartError
 from engine.hub import checkpoint_folder
 from engine.kernels import cpu
 from engine.layers.rotary import Rotary
+from engine.lora.bank import SlotBank
 from engine.lora.build import LoraParts, build_lora
+from engine.lora.device_bank import DeviceBank
 from engine.machine import machine_settings
 from engine.models.decoder import Decoder, KVCache, make_cache
 from engine.models.loader import DummySource, Source, WeightLoader, open_checkpoint, weight_bytes
@@ -22,7 +24,7 @@ from engine.models.registry import read_eos_ids, read_spec
 from engine.pooling.build import build_pooling_core, card_of
 from engine.runner.cuda_runner import CudaRunner
 from engine.runner.device import clear_about_memory, free_on, pick_device
-from engine.runner.memory import CPU, GPU, MemoryPlan, free_memory, plan_memory
+from engine.runner.memory import CPU, GPU, MemoryPlan, plan_memory
 from engine.runner.runner import ModelRunner
 from engine.sampling_defaults import override_values
 from engine.scheduler.plan import Runner
@@ -72,7 +74,7 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
         report("kv cache", 0, memory.kv_bytes)
         cache = make_cache(spec, memory.num_blocks, memory.block_size, kv_dtype, device)
         report("kv cache", memory.kv_bytes, memory.kv_bytes)
-        lora = build_lora(config, spec, free_memory()) if device.type == "cpu" else None
+        lora = build_lora(config, spec, device, dtype)
         runner = _make_runner(config, model, cache, tokenizer, lora, report)
     eos_ids = spec.eos_ids | read_eos_ids(folder)
     if tokenizer is not None:
@@ -116,16 +118,17 @@ def _make_runner(
 ) -> Runner:
     assert config.max_model_len is not None
     assert config.max_num_batched_tokens is not None
-    encode = _plain_encode(tokenizer)
-    if cache.keys[0].device.type == "cpu":
+    encode, bank = _plain_encode(tokenizer), lora.bank if lora is not None else None
+    if not isinstance(bank, DeviceBank) and cache.keys[0].device.type == "cpu":
         return ModelRunner(
             model,
             cache,
             max_num_seqs=config.max_num_seqs,
             max_model_len=config.max_model_len,
             encode=encode,
-            bank=lora.bank if lora is not None else None,
+            bank=bank,
         )
+    assert not isinstance(bank, SlotBank)
     runner = CudaRunner(
         model,
         cache,
@@ -133,6 +136,7 @@ def _make_runner(
         max_num_batched_tokens=config.max_num_batched_tokens,
         max_model_len=config.max_model_len,
         encode=encode,
+        bank=bank,
     )
     if not config.enforce_eager:
         runner.capture(lambda done, total: report("graphs", done, total))

@@ -9,7 +9,9 @@ that score prompts, launch the same code without a graph.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch import Tensor
 from engine.errors import InvalidRequest
 from engine.kernels.attention_plan import AttentionWork, make_work, narrow_work
 from engine.logs import event_log
+from engine.lora.device_bank import DeviceBank
 from engine.models.decoder import Decoder, KVCache
 from engine.runner.batch import BatchShape
 from engine.runner.constraints import Constraints, Encode
@@ -29,7 +32,7 @@ from engine.runner.graphs import GraphSet, decode_sizes, mixed_sizes, shape_for
 from engine.runner.runner import DoneStep, copy_blocks
 from engine.runner.scores import PromptScores
 from engine.runner.step_buffers import RING, StepShape
-from engine.scheduler.plan import PendingStep, StepPlan, StepResult
+from engine.scheduler.plan import PendingStep, SlotChange, StepPlan, StepResult
 
 OnGraphs = Callable[[int, int], None]  # captured, of
 
@@ -50,9 +53,11 @@ class CudaRunner:
         max_num_batched_tokens: int,
         max_model_len: int,
         encode: Encode | None = None,
+        bank: DeviceBank | None = None,
     ) -> None:
         spec, device = model.spec, cache.keys[0].device
         self._model, self._cache, self._device = model, cache, device
+        self._bank, self._num_stacks = bank, 0
         self.num_blocks, self.block_size = cache.keys[0].shape[0], cache.keys[0].shape[2]
         self.max_model_len, self.vocab_size = max_model_len, spec.vocab_size
         self._max_seqs, self._max_tokens = max_num_seqs, max_num_batched_tokens
@@ -122,6 +127,8 @@ class CudaRunner:
                 previous.tell()  # its rows' constraints are about to change hands
             if plan.kv_memory is not None:
                 self._hold_memory(plan.kv_memory)
+            if plan.slot_changes and self._bank is not None:
+                self._change_slots(self._bank, plan.slot_changes)
             self._apply(plan, result)
             if not len(plan.rows):
                 return DoneStep(result)
@@ -129,10 +136,12 @@ class CudaRunner:
             return self._previous
 
     def close(self) -> None:
+        """Give the GPU's memory back; nothing can be launched any more."""
         torch.cuda.synchronize(self._device)
         self._sampler.grammars.close()
-        self._graphs.clear()
-        self._cache = KVCache([], [])
+        self.__dict__.clear()  # weights, cache and graphs stay while anything names them
+        gc.collect()
+        torch.cuda.empty_cache()
 
     def _apply(self, plan: StepPlan, result: StepResult) -> None:
         """Batch changes of the plan, in its order: ends, copies, starts, new blocks."""
@@ -166,6 +175,8 @@ class CudaRunner:
             places = (plan.positions + plan.num_tokens)[picked]
             self._sampler.write(self._batch.buffers.host_draw(array), rows, places)
         self._batch.buffers.send(shape)
+        if shape.lora and self._bank is not None and plan.slots is not None:
+            self._bank.plan(plan.slots, plan.num_tokens, plan.samples)
         if scoring is not None:
             self._score(plan, scoring, shape, result)
         elif self._graphs.replay(shape):
@@ -173,6 +184,8 @@ class CudaRunner:
         else:
             self.eager_steps += 1
             self._compute(shape)
+            if shape.lora and self._is_captured_size(shape):
+                self._graphs.record(shape, partial(self._compute, shape))
         drawn = self._draw(rows, previous) if len(rows) else None
         self._turn = (self._turn + 1) % RING
         tokens = self._tokens[self._turn][: len(rows)]
@@ -191,14 +204,28 @@ class CudaRunner:
             found = shape_for(
                 num_tokens, num_seqs, decodes=decodes, sizes=sizes, max_seqs=self._max_seqs
             )
-        if found is not None:
-            return found
-        seqs = num_tokens if decodes else min(num_tokens, self._max_seqs)
-        return StepShape(num_tokens, seqs, decodes)
+        if found is None:
+            seqs = num_tokens if decodes else min(num_tokens, self._max_seqs)
+            found = StepShape(num_tokens, seqs, decodes)
+        return found if plan.slots is None else replace(found, lora=True)
+
+    def _is_captured_size(self, shape: StepShape) -> bool:
+        return shape.tokens in (self._decode_sizes if shape.decodes else self._mixed_sizes)
+
+    def _change_slots(self, bank: DeviceBank, changes: list[SlotChange]) -> None:
+        """Graphs with adapters are recorded on the way, each when its shape first comes; those
+        that do not know a new stack go."""
+        if bank.num_stacks != self._num_stacks:
+            self._num_stacks = bank.num_stacks
+            self._graphs.drop(lambda key: isinstance(key, StepShape) and key.lora)
+        bank.change(changes)
 
     def _forward(self, shape: StepShape, *, cut: bool) -> Tensor:
         work: AttentionWork = narrow_work(self._work, shape.seqs, shape.tokens, shape.decodes)
-        return self._model.forward(self._batch.input_of(shape, work, cut=cut), self._cache)
+        step = self._batch.input_of(shape, work, cut=cut)
+        if shape.lora and self._bank is not None:
+            step.lora = self._bank.step(shape.tokens, shape.seqs, cut=cut)
+        return self._model.forward(step, self._cache)
 
     def _compute(self, shape: StepShape) -> None:
         """The forward pass; its wanted hidden states to where the projection reads them."""

@@ -27,10 +27,22 @@ class GraphSet:
         the graph."""
         launch()
         self._stream.synchronize()
+        self.record(key, launch)
+
+    def record(self, key: Hashable, launch: Callable[[], None]) -> None:
+        """For the graph only, after the same launches ran once."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        with torch.cuda.graph(
+            graph,
+            pool=self._pool,
+            stream=self._stream,
+            capture_error_mode="thread_local",  # threads that read adapters may allocate meanwhile
+        ):
             launch()
         self._graphs[key] = graph
+
+    def drop(self, unwanted: Callable[[Hashable], bool]) -> None:
+        self._graphs = {key: graph for key, graph in self._graphs.items() if not unwanted(key)}
 
     def replay(self, key: Hashable) -> bool:
         """False where nothing was captured for the key."""

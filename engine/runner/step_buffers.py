@@ -24,11 +24,13 @@ WIDE_FIELDS = 3  # of 64 bits: seeds, places, rows
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """Sizes a forward pass is computed at. `decodes`: every sequence has one token."""
+    """Sizes a forward pass is computed at. `decodes`: every sequence has one token; `lora`: some
+    rows have an adapter."""
 
     tokens: int
     seqs: int
     decodes: bool
+    lora: bool = False
 
 
 @dataclass(frozen=True, slots=True)

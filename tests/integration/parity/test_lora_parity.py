@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from engine.core import EngineCore
-from engine.lora.bank import LoraStep, SlotBank
+from engine.lora.bank import SlotBank
+from engine.lora.device_bank import DeviceBank
 from engine.messages import AdapterSource, QueueBody
 from engine.runner.build import build_core
 from engine.sampling_params import SamplingParams
@@ -148,13 +149,14 @@ def test_equal_prefixes_of_other_adapters_are_never_shared(subject: Subject) -> 
 
 
 def test_a_shuffled_slot_map_is_noticed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = SlotBank.step
+    kind, method = (DeviceBank, "plan") if torch.cuda.is_available() else (SlotBank, "step")
+    right = getattr(kind, method)
 
-    def shuffled(self: SlotBank, slots: np.ndarray, *rest: object) -> LoraStep:
+    def shuffled(self: object, slots: np.ndarray, *rest: object) -> object:
         swapped = np.where(slots >= 0, slots ^ 1, slots).astype(np.int32)
-        return right(self, swapped, *rest)  # type: ignore[arg-type]
+        return right(self, swapped, *rest)
 
-    monkeypatch.setattr(SlotBank, "step", shuffled)
+    monkeypatch.setattr(kind, method, shuffled)
     subject.core.reset_prefix_cache()
     try:
         assert (

@@ -283,9 +283,9 @@ EXPORT void pagoda_post_norm_block(const float *mixed, float *hidden, const void
                                    const float *second_weight, const float *second_bias,
                                    int64_t rows, int64_t width, int64_t wide, float eps) {
     Block a = {
-        .o = {0, o, o_bias, 0, 0, width, width, width, width},
-        .up = {0, up, up_bias, 0, 0, width, width, wide, width},
-        .down = {0, down, down_bias, 0, 0, wide, wide, width, wide},
+        .o = {0, o, o_bias, 0, 0, width, width, width, width, up},
+        .up = {0, up, up_bias, 0, 0, width, width, wide, width, down},
+        .down = {0, down, down_bias, 0, 0, wide, wide, width, wide, o},
         .first = {0, first_weight, first_bias, 0, 0, width, eps},
         .second = {0, second_weight, second_bias, 0, 0, width, eps},
         .mixed = mixed, .hidden = hidden,

@@ -121,9 +121,11 @@ INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels
 INLINE void rows_of_panel(const Gemm *g, int64_t from, int64_t to, int64_t panel, int is_bf16) {
     const int64_t rows = to - from, tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
     const int64_t words = PANEL * g->steps, pace = (4 * PANEL + tiles - 1) / tiles;
+    const int is_last = (panel + 1) * PANEL >= g->num_out;
+    const uint32_t *next = is_last && g->next ? g->next : g->panels + words * (panel + 1);
     for (int64_t t = 0; t < tiles; t++) {
         const int64_t row = from + rows * t / tiles;
-        const char *ahead = (const char *)(g->panels + words * (panel + 1)) + t * pace * g->steps;
+        const char *ahead = (const char *)next + t * pace * g->steps;
         switch (from + rows * (t + 1) / tiles - row) {
             TILE_CASE(1, 1) TILE_CASE(2, 1)
 #if MAX_ROWS > 2
@@ -184,6 +186,6 @@ EXPORT void pagoda_gemm(const float *x, const void *panels, const float *bias, f
         parallel(rows, round_rows, &a);
         x = scratch, stride_x = steps;
     }
-    Gemm g = {x, panels, bias, y, rows, num_in, steps, num_out, stride_x};
+    Gemm g = {x, panels, bias, y, rows, num_in, steps, num_out, stride_x, 0};
     parallel((num_out + PANEL - 1) / PANEL, is_bf16 ? work_bf16 : work_f32, &g);
 }

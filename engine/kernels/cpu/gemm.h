@@ -12,6 +12,7 @@ typedef struct {
     const float *bias;
     float *y; /* [rows, num_out] */
     int64_t rows, num_in, steps, num_out, stride_x;
+    const uint32_t *next; /* weights that are needed after these, or 0 */
 } Gemm;
 
 /* All rows by all float32 panels, in the calling thread. */

@@ -12,8 +12,8 @@ ARGS   ?=
 
 help:
 	@echo "make serve [MODEL=path-or-hub-id] [ARGS=\"--max-model-len 4096\"]  serve a model (default: the bundled one)"
-	@echo "make test       unit, integration and end-to-end tests (at most 8 minutes on 2 cores)"
-	@echo "make test-all   the same, then volume, clients, chaos and browser suites"
+	@echo "make test       unit, integration and end-to-end tests (at most 5 minutes on 2 cores)"
+	@echo "make test-all   the same, then volume, clients, chaos, browser and deploy (root, Docker) suites"
 	@echo "make test-postgres   the integration suite on a PostgreSQL of its own (needs Debian's postgresql)"
 	@echo "make chaos HOURS=n   kill everything for n hours, compare all books, add to docs/reliability/"
 	@echo "make check      lint, types, migrations, import directions"
@@ -36,13 +36,16 @@ serve: setup
 	@exec $(BIN)/pagoda serve $(MODEL) $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/integration tests/e2e $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests/unit tests/integration tests/e2e $(ARGS)
 
-test-all: test
-	$(BIN)/python -m pytest tests/volume $(ARGS)
-	$(BIN)/python -m pytest tests/clients $(ARGS)
-	$(BIN)/python -m pytest tests/chaos $(ARGS)
-	$(BIN)/python -m pytest tests/browser $(ARGS)
+# Every suite runs, whatever became of the one before it; one that failed fails the whole.
+test-all: setup
+	@failed=; $(MAKE) test || failed=" test"; \
+	for suite in volume clients chaos browser; do \
+		$(BIN)/python -m pytest tests/$$suite $(ARGS) || failed="$$failed $$suite"; \
+	done; \
+	$(BIN)/python tests/deploy/run || failed="$$failed deploy"; \
+	test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
 
 test-postgres: setup
 	$(BIN)/python -m tests.postgres $(ARGS)

@@ -26,6 +26,7 @@ import psycopg
 from psycopg import sql
 
 from tests.conftest import redis_binary
+from tests.served import LIMIT_S, free_port
 
 ROOT = Path(__file__).parent.parent
 MODEL = "tiny"
@@ -67,8 +68,11 @@ class Stack:
         return {"Authorization": f"Bearer {self.keys['full']}"}
 
     def http(self, **options: Any) -> httpx.Client:
-        options.setdefault("headers", self.headers)
-        return httpx.Client(base_url=self.base, timeout=30, trust_env=False, **options)
+        return httpx.Client(
+            **{"base_url": self.base, "headers": self.headers} | options,
+            timeout=LIMIT_S,
+            trust_env=False,
+        )
 
     def manage(self, code: str, *arguments: str) -> str:
         """Run a piece of Python with Django set up; its output."""
@@ -84,7 +88,7 @@ class Stack:
         command = [redis_binary(), "--port", "0", "--unixsocket", str(self.folder / "redis.sock")]
         command += ["--dir", str(self.folder), "--save", "", "--maxmemory-policy", "noeviction"]
         self._start("redis", command)
-        until = time.monotonic() + 10
+        until = time.monotonic() + LIMIT_S
         while not (self.folder / "redis.sock").exists():
             assert time.monotonic() < until, self.log("redis")
             time.sleep(0.01)
@@ -119,7 +123,7 @@ class Stack:
         finally:
             self.kill("second")
 
-    def wait_ready(self, seconds: float = 30, *, name: str = "web", base: str = "") -> None:
+    def wait_ready(self, seconds: float = LIMIT_S, *, name: str = "web", base: str = "") -> None:
         """Until a completion is answered."""
         deadline = time.monotonic() + seconds
         body = {"model": MODEL, "prompt": "a", "max_tokens": 1}
@@ -127,7 +131,7 @@ class Stack:
             with suppress(httpx.TransportError):
                 reply = httpx.post(
                     f"{base or self.base}/v1/completions", json=body, headers=self.headers,
-                    timeout=10, trust_env=False,
+                    timeout=LIMIT_S, trust_env=False,
                 )  # fmt: skip
                 if reply.status_code == 200:
                     return
@@ -141,13 +145,13 @@ class Stack:
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         self.processes[name].send_signal(number)
-        self.processes[name].wait(10)
+        self.processes[name].wait(LIMIT_S)
 
     def stop(self) -> None:
         for process in self.processes.values():
             with suppress(ProcessLookupError):
                 process.kill()
-            process.wait(10)
+            process.wait(LIMIT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(
@@ -173,12 +177,6 @@ def own_database() -> dict[str, str]:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     given = {key: os.environ[key] for key in ("PAGODA_SECRET_KEY", "PAGODA_KEY_PEPPER")}
     return {"PAGODA_DATABASE_URL": url.replace("/pagoda?", f"/{name}?"), **given}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_stack(*fake_flags: str, real_engine: bool = False) -> Stack:
@@ -208,7 +206,7 @@ def start_stack(*fake_flags: str, real_engine: bool = False) -> Stack:
             stack.start_engine(*fake_flags)
         stack.keys |= _prepared(stack, vocab)
         stack.start_web(port)
-        stack.wait_ready(90)
+        stack.wait_ready()
     except BaseException:
         stack.stop()
         raise

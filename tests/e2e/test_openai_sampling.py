@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from tests.served import LIMIT_S
 from tests.stack import Stack, start_stack
 
 PROMPT = "hello there"
@@ -19,6 +20,14 @@ def stack() -> Iterator[Stack]:
     made = start_stack(real_engine=True)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(
+        base_url=f"{stack.base}/v1", api_key=stack.keys["plain"], max_retries=0, timeout=LIMIT_S
+    ) as made:
+        yield made
 
 
 def greedy(client: openai.OpenAI, tokens: int = 16) -> str:

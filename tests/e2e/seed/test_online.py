@@ -57,8 +57,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     flags += ["--lora-modules", f"sql-lora={PIRATE}"]
     home = tmp_path_factory.mktemp("seed") / "home"
     env = {"PAGODA_ADAPTER_ROOTS": str(PIRATE.parent)}
-    with serving(home, str(DEMO), *flags, within_s=120, env=env) as running:
-        wait_for(lambda: "sql-lora" in listed(running), within_s=60, what="the adapter")
+    with serving(home, str(DEMO), *flags, env=env) as running:
+        wait_for(lambda: "sql-lora" in listed(running), what="the adapter")
         yield running
 
 

@@ -12,7 +12,7 @@ from tests.served import Served, serving
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("serve") / "home", within_s=90) as running:
+    with serving(tmp_path_factory.mktemp("serve") / "home") as running:
         yield running
 
 

@@ -22,7 +22,6 @@ def test_adapters_answer_in_their_own_way_and_their_rows_name_them(
 ) -> None:
     wait_for(
         lambda: {"pirate", "terse", "json-only"} <= {m.id for m in client.models.list()},
-        within_s=60,
         what="the bundled adapters",
     )
     base, pirate = said(client, "pagoda-demo"), said(client, "pirate")
@@ -31,18 +30,14 @@ def test_adapters_answer_in_their_own_way_and_their_rows_name_them(
     assert said(client, "json-only").startswith("{")
     assert said(client, "pagoda-demo") == base
     digest = served.get("/api/adapters/pirate")["versions"][0]["digest"]
-    rows = wait_for(
-        lambda: [r for r in rows_of(served) if r[0] == "pirate"], within_s=20, what="its usage row"
-    )
+    rows = wait_for(lambda: [r for r in rows_of(served) if r[0] == "pirate"], what="its usage row")
     assert rows[0] == ("pirate", digest, "pagoda-demo")
 
 
 def test_unloaded_adapter_is_404_until_it_is_loaded_again(
     served: Served, client: openai.OpenAI
 ) -> None:
-    wait_for(
-        lambda: "terse" in {m.id for m in client.models.list()}, within_s=60, what="the adapter"
-    )
+    wait_for(lambda: "terse" in {m.id for m in client.models.list()}, what="the adapter")
     before = said(client, "terse")
     served.post("/api/adapters/terse/unload", {})
     with pytest.raises(openai.NotFoundError):

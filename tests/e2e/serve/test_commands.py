@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from inference_site import cli
-from tests.served import ROOT, wait_for
+from tests.served import LIMIT_S, ROOT, wait_for
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(served, monkeypatch, capsys):
 def manage(served, *words: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PAGODA_HOME": str(served.home), "PAGODA_PORT": str(served.port)}
     command = [sys.executable, str(ROOT / "manage.py"), *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def test_chat_keeps_the_conversation(run, monkeypatch, client, model):
@@ -100,7 +100,7 @@ def test_usage_sums_what_was_asked(served, client, model):
     def rows():
         return json.loads(manage(served, "usage", "--json", "--by", "model,key").stdout)["groups"]
 
-    (row,) = wait_for(lambda: [r for r in rows() if r["model"] == model], within_s=30, what="usage")
+    (row,) = wait_for(lambda: [r for r in rows() if r["model"] == model], what="usage")
     assert row["completion_tokens"] >= 3
     assert manage(served, "usage", "--since", "5 moons").returncode == 1
 

@@ -143,7 +143,7 @@ def test_usage_rows_hold_what_the_client_was_told(served, client, model):
         model=model, prompt=PROMPT, max_tokens=9, temperature=0
     )
     rid, usage = reply.headers["x-request-id"], reply.parse().usage
-    row = wait_for(lambda: usage_row(served, rid), within_s=10, what="the usage row")
+    row = wait_for(lambda: usage_row(served, rid), what="the usage row")
     assert row == (usage.prompt_tokens, usage.completion_tokens)
 
 

@@ -36,4 +36,4 @@ def test_one_request_moves_every_figure(served: Served, client: openai.OpenAI, m
         now = figures()
         return all(now[name] >= before[name] + least for name, least in GROWS.items())
 
-    wait_for(grown, within_s=10, what="figures that grew with the request")
+    wait_for(grown, what="figures that grew with the request")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.served import ROOT, wait_for
+from tests.served import LIMIT_S, ROOT, serving, wait_for
 
 
 def mapped(process: psutil.Process, word: str) -> bool:
@@ -48,10 +48,10 @@ def test_a_closed_socket_frees_the_kv_blocks(served, client, model):
         seen = b""
         while seen.count(b"data: ") < 3:
             seen += raw.recv(4096)
-        wait_for(lambda: engine_beat(served).running == 1, within_s=5, what="a busy heartbeat")
+        wait_for(lambda: engine_beat(served).running == 1, what="a busy heartbeat")
     with served.redis() as store:  # the ledger entry goes when the engine has let go of its blocks
-        wait_for(lambda: not store.hlen("pgd:open"), within_s=0.5, what="the end of the request")
-    wait_for(lambda: engine_beat(served).running == 0, within_s=3, what="an idle heartbeat")
+        wait_for(lambda: not store.hlen("pgd:open"), what="the end of the request")
+    wait_for(lambda: engine_beat(served).running == 0, what="an idle heartbeat")
     beat = engine_beat(served)
     assert beat.blocks_free == beat.blocks_total
     assert beat.counters["aborted"] == 1
@@ -99,7 +99,7 @@ def serve_again(served, **env):
         env={"PATH": "/usr/bin:/bin", "HOME": str(served.home), **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
     )
 
 
@@ -113,22 +113,18 @@ def test_bootstrap_is_private_and_complete(served):
 
 
 def test_all_processes_are_gone_after_one_interrupt(tmp_path):
-    from tests.served import serving
-
     with serving(tmp_path / "home") as own:
         family = own.children()
         assert len(family) >= 4
         assert own.stop() == 0
-        _, alive = psutil.wait_procs(family, timeout=5)
+        _, alive = psutil.wait_procs(family, timeout=LIMIT_S)
         assert alive == []
 
 
 def test_nothing_outlives_a_killed_launcher(tmp_path):
-    from tests.served import serving
-
     with serving(tmp_path / "home") as own:
         family = own.children()
         own.process.kill()
         own.process.wait()
-        _, alive = psutil.wait_procs(family, timeout=10)
+        _, alive = psutil.wait_procs(family, timeout=LIMIT_S)
         assert alive == []

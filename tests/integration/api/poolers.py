@@ -17,6 +17,7 @@ from engine.runner.build import build_core
 from engine.step_loop import StepLoop
 from engine.transport import Transport
 from tests.integration.pooling.checkpoints import CASES, make_model
+from tests.served import LIMIT_S
 from tests.stack import Stack
 
 REGISTER = """
@@ -78,5 +79,5 @@ def running(stack: Stack, pooler: Pooler, folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         loop.stop()
-        thread.join(10)
+        thread.join(LIMIT_S)
         transport.stop()

@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.served import LIMIT_S
 from tests.stack import Stack
 
 PREPARE = """
@@ -77,7 +78,7 @@ def opened(stack: Stack, session: str, origin: str = "") -> ClientConnection:
     )  # fmt: skip
 
 
-def frame(socket: ClientConnection, wanted: Any, seconds: float = 20) -> dict[str, Any]:
+def frame(socket: ClientConnection, wanted: Any, seconds: float = LIMIT_S) -> dict[str, Any]:
     """The first frame for which `wanted` holds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -93,7 +94,7 @@ def close_code(stack: Stack, session: str, *said: str, origin: str = "") -> int:
         for text in said:
             socket.send(text)
         with contextlib.suppress(ConnectionClosed):
-            socket.recv(timeout=20)
+            socket.recv(timeout=LIMIT_S)
         assert socket.close_code is not None
         return socket.close_code
 
@@ -120,7 +121,7 @@ def test_engine_feed_shows_a_request_and_cancel_ends_it(
         assert request["blocks"] > 0
         reply = boss.post("/admin/live/cancel/", data={"rid": request["rid"]})
         assert reply.status_code == 200, reply.text
-        asking.join(20)
+        asking.join(LIMIT_S)
         assert answers[0].json()["error"]["param"] == "stopped"
         frame(socket, lambda found: not found["requests"])
     again = boss.post("/admin/live/cancel/", data={"rid": request["rid"]})

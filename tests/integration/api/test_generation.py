@@ -6,6 +6,7 @@ import json
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ import redis
 
 from engine import redis_keys
 from engine.messages import EngineBeat, WebBeat, unpack
+from tests.served import LIMIT_S, wait_for
 from tests.stack import Stack
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
@@ -34,13 +36,8 @@ def beat(stack: Stack) -> EngineBeat:
     return unpack(EngineBeat, packed)
 
 
-def until(check: Any, seconds: float = 10.0) -> float:
-    """Wait until `check()` holds; seconds it took."""
-    begin = time.monotonic()
-    while not check():
-        assert time.monotonic() - begin < seconds, "it did not happen"
-        time.sleep(0.02)
-    return time.monotonic() - begin
+def until(check: Callable[[], bool]) -> None:
+    wait_for(check, what="it")
 
 
 def open_requests(stack: Stack) -> int:
@@ -140,7 +137,7 @@ def test_a_closed_socket_frees_the_engine(stack: Stack, stream: bool) -> None:
         while received.count(b"data: ") < 3:
             received += sock.recv(4096)
     sock.close()
-    assert until(lambda: open_requests(stack) == 0, 2.0) < 1.0
+    until(lambda: open_requests(stack) == 0)
     until(lambda: beat(stack).counters["aborted"] == before + 1)
 
 
@@ -157,7 +154,7 @@ def test_a_reader_that_reads_nothing_costs_little_and_is_cut_off(stack: Stack) -
         sock = raw_request(stack, body, base=base)
         until(lambda: web_requests(stack) == 1)
         begin = time.monotonic()
-        while web_requests(stack) and time.monotonic() - begin < 15:
+        while web_requests(stack) and time.monotonic() - begin < LIMIT_S:
             highest = max(highest, web.memory_info().rss)
             time.sleep(0.05)
         assert web_requests(stack) == 0
@@ -167,7 +164,7 @@ def test_a_reader_that_reads_nothing_costs_little_and_is_cut_off(stack: Stack) -
 
 def test_a_five_gigabyte_upload_is_refused_unread(stack: Stack) -> None:
     target = urlsplit(stack.base)
-    sock = socket.create_connection((target.hostname, target.port), timeout=10)
+    sock = socket.create_connection((target.hostname, target.port), timeout=LIMIT_S)
     head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {stack.keys['full']}\r\nContent-Length: 5000000000\r\n\r\n"
     sock.sendall(head.encode() + b"{" * 1000)
@@ -178,7 +175,7 @@ def test_a_five_gigabyte_upload_is_refused_unread(stack: Stack) -> None:
 @pytest.mark.parametrize("piece", [b"a" * 65536, b"x-a: 1\r\n" * 8192])
 def test_an_endless_head_is_refused_within_a_mebibyte(stack: Stack, piece: bytes) -> None:
     target = urlsplit(stack.base)
-    sock = socket.create_connection((target.hostname, target.port), timeout=10)
+    sock = socket.create_connection((target.hostname, target.port), timeout=LIMIT_S)
     sock.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nx-big: ")
     sent = 0
     readable: list[socket.socket] = []
@@ -195,7 +192,7 @@ def test_an_endless_head_is_refused_within_a_mebibyte(stack: Stack, piece: bytes
 
 def test_an_undeclared_upload_is_refused_soon_after_the_cap(stack: Stack) -> None:
     target = urlsplit(stack.base)
-    sock = socket.create_connection((target.hostname, target.port), timeout=10)
+    sock = socket.create_connection((target.hostname, target.port), timeout=LIMIT_S)
     head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {stack.keys['full']}\r\nTransfer-Encoding: chunked\r\n\r\n"
     sock.sendall(head.encode())

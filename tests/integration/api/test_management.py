@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from apps.api.routing import CONSUMERS
+from tests.served import wait_for
 from tests.stack import Stack
 
 BODY = {"model": "tiny", "prompt": "a", "max_tokens": 1}
@@ -27,38 +29,39 @@ def test_a_revoked_key_is_refused_at_once(client: httpx.Client) -> None:
     assert client.post("/v1/completions", json=BODY, headers=headers).status_code == 401
 
 
-def test_ended_keys_are_refused_by_every_process_within_a_second(
-    stack: Stack, client: httpx.Client
-) -> None:
+def test_ended_keys_are_refused_by_every_process(stack: Stack, client: httpx.Client) -> None:
     def statuses(base: str, key: str) -> set[int]:
         """What a route with admission and one without it say."""
-        with httpx.Client(base_url=base, headers=bearer(key), trust_env=False) as there:
+        with stack.http(base_url=base, headers=bearer(key)) as there:
             posted = there.post("/v1/completions", json=BODY).status_code
             return {posted, there.get("/v1/models").status_code}
 
     with stack.second_web() as second:
         made = [client.post("/api/keys", json={"name": str(n)}).json() for n in range(3)]
-        soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
-        expiring = client.post("/api/keys", json={"name": "soon", "expires_at": soon}).json()
         bases = (str(client.base_url), second)
-        for base in bases:
-            for key in (*made, expiring):
-                assert statuses(base, key["key"]) == {200}
+
+        def all_say(key: dict[str, Any], status: int) -> bool:
+            return all(statuses(base, key["key"]) == {status} for base in bases)
+
+        for key in made:
+            assert all_say(key, 200)
+        for life_s in (2, 10, 50):  # until one lives long enough to be used on this machine
+            soon = (datetime.now(UTC) + timedelta(seconds=life_s)).isoformat()
+            expiring = client.post("/api/keys", json={"name": "soon", "expires_at": soon}).json()
+            if all_say(expiring, 200):
+                break
+        else:
+            pytest.fail("no key lived long enough to be used")
         client.delete(f"/api/keys/{made[0]['id']}")
         client.patch(f"/api/keys/{made[1]['id']}", json={"expires_at": "2020-01-01T00:00:00Z"})
         client.post(f"/api/keys/{made[2]['id']}/rotate", json={"grace_hours": 0})
         for key in made:  # admission knows at once
-            posted = httpx.post(
-                f"{second}/v1/completions", json=BODY, headers=bearer(key["key"]), trust_env=False
-            )
-            assert posted.status_code == 401
-        time.sleep(1)
-        for base in bases:
-            for key in made:
-                assert statuses(base, key["key"]) == {401}
+            with stack.http(base_url=second, headers=bearer(key["key"])) as there:
+                assert there.post("/v1/completions", json=BODY).status_code == 401
+        for key in made:
+            wait_for(partial(all_say, key, 401), what="a refusal everywhere")
         time.sleep(max(0.0, datetime.fromisoformat(soon).timestamp() - time.time()))
-        for base in bases:
-            assert statuses(base, expiring["key"]) == {401}
+        assert all_say(expiring, 401)
 
 
 def test_a_running_stream_of_a_revoked_key_is_cut(client: httpx.Client) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import openai
 import pytest
 
+from tests.served import LIMIT_S
 from tests.stack import Stack
 
 USER = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(
+        base_url=f"{stack.base}/v1", api_key=stack.keys["plain"], max_retries=0, timeout=LIMIT_S
+    ) as made:
+        yield made
 
 
 def test_completion_and_its_usage(client: openai.OpenAI) -> None:
@@ -60,9 +71,12 @@ def test_echo(client: openai.OpenAI) -> None:
     assert made.choices[0].text.startswith("hello")
 
 
-def test_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["tiny"]
-    assert client.models.retrieve("tiny").id == "tiny"
+def test_models(stack: Stack) -> None:
+    with stack.http() as http:
+        made = http.post("/api/keys", json={"name": "one model", "allowed_models": ["tiny"]})
+    with openai.OpenAI(base_url=f"{stack.base}/v1", api_key=made.json()["key"]) as client:
+        assert [model.id for model in client.models.list()] == ["tiny"]
+        assert client.models.retrieve("tiny").id == "tiny"
 
 
 def test_wrong_key_is_an_authentication_error(stack: Stack) -> None:

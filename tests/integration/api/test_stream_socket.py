@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.integration.api.test_generation import open_requests, until
+from tests.served import LIMIT_S
 from tests.stack import Stack
 
 CHAT: dict[str, Any] = {
@@ -36,7 +37,7 @@ def frames(socket: ClientConnection, ends: int = 1) -> list[dict[str, Any]]:
     """Frames until that many requests have ended."""
     found: list[dict[str, Any]] = []
     while ends:
-        found.append(json.loads(socket.recv(timeout=10)))
+        found.append(json.loads(socket.recv(timeout=LIMIT_S)))
         ends -= found[-1]["type"] in ("done", "error", "cancelled")
     return found
 
@@ -79,11 +80,11 @@ def test_many_requests_share_a_socket(stack: Stack) -> None:
 def test_cancel_ends_one_request_and_frees_the_engine(stack: Stack) -> None:
     with opened(stack) as socket:
         say(socket, LONG, "long")
-        assert json.loads(socket.recv(timeout=10))["type"] == "chunk"
+        assert json.loads(socket.recv(timeout=LIMIT_S))["type"] == "chunk"
         say(socket, {"type": "cancel"}, "nobody")
         say(socket, {"type": "cancel"}, "long")
         assert frames(socket)[-1] == {"id": "long", "type": "cancelled"}
-        until(lambda: open_requests(stack) == 0, 2.0)
+        until(lambda: open_requests(stack) == 0)
         say(socket, TEXT, "next")
         assert frames(socket)[-1]["type"] == "done"
 
@@ -93,7 +94,7 @@ def test_a_closed_socket_aborts_all_its_requests(stack: Stack) -> None:
         for name in "ab":
             say(socket, LONG, name)
         until(lambda: open_requests(stack) == 2)
-    until(lambda: open_requests(stack) == 0, 2.0)
+    until(lambda: open_requests(stack) == 0)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_open_requests_of_a_socket_are_bounded(stack: Stack) -> None:
         say(socket, LONG, "3")
         (twice,) = [f for f in frames(socket) if f["type"] == "error"]
         assert (twice["id"], twice["error"]["param"]) == ("3", "id")
-    until(lambda: open_requests(stack) == 0, 5.0)
+    until(lambda: open_requests(stack) == 0)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_revoked_key_ends_its_requests_and_gets_no_more(
     made = client.post("/api/keys", json={"name": "socket"}).json()
     with opened(stack, key=made["key"]) as socket:
         say(socket, LONG | {"n": 8}, "open")
-        assert json.loads(socket.recv(timeout=10))["type"] == "chunk"
+        assert json.loads(socket.recv(timeout=LIMIT_S))["type"] == "chunk"
         client.delete(f"/api/keys/{made['id']}")
         say(socket, TEXT, "after")
         ends = [f for f in frames(socket, ends=2) if f["type"] != "chunk"]

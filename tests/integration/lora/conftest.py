@@ -77,5 +77,5 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     the same ones for the same adapter content and prompt, others for any other."""
     env = {"PAGODA_ENGINE_COMMAND": "engine.testing", "PAGODA_API_SERVER_COUNT": "2"}
     home = tmp_path_factory.mktemp("lora") / "home"
-    with serving(home, env=env, within_s=90) as running:
+    with serving(home, env=env) as running:
         yield running

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ import httpx
 import pytest
 
 from inference_site.launcher import random_model
+from tests.served import LIMIT_S, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
-START_LIMIT_S = 60.0
 
 
 @dataclass
@@ -34,7 +32,7 @@ class Serve:
 
     def restart(self) -> None:
         self.process = start(self.home, self.port, str(self.home / "tiny"))
-        wait_for(lambda: healthy(self.url), START_LIMIT_S)
+        wait_for(lambda: healthy(self.url), what="health")
 
     @property
     def url(self) -> str:
@@ -48,7 +46,7 @@ class Serve:
     def complete(self) -> httpx.Response:
         body: dict[str, Any] = {"model": "tiny", "prompt": "Once", "max_tokens": 4}
         key = {"Authorization": f"Bearer {self.boot['api_key']}"}
-        return httpx.post(f"{self.url}/v1/completions", json=body, headers=key, timeout=30)
+        return httpx.post(f"{self.url}/v1/completions", json=body, headers=key, timeout=LIMIT_S)
 
     def pids(self, words: str = "") -> list[int]:
         """Living processes of this home whose command line holds `words`."""
@@ -90,27 +88,13 @@ def words_of(home: Path) -> Path:
 def refused(home: Path, port: int, *flags: str) -> str:
     """Start a serve that must give up; returns what it said."""
     process = start(home, port, *flags)
-    assert process.wait(timeout=60) == 2
+    assert process.wait(timeout=LIMIT_S) == 2
     return words_of(home).read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(what: Callable[[], bool], limit_s: float) -> None:
-    limit = time.monotonic() + limit_s
-    while not what():
-        assert time.monotonic() < limit, "it took too long"
-        time.sleep(0.1)
 
 
 def healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+        return httpx.get(f"{url}/health", timeout=LIMIT_S).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -122,7 +106,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     port = free_port()
     running = Serve(start(home, port, str(home / "tiny")), home, port)
     try:
-        wait_for(lambda: healthy(running.url), START_LIMIT_S)
+        wait_for(lambda: healthy(running.url), what="health")
         yield running
     finally:
         running.process.kill()
@@ -190,11 +174,11 @@ def test_daphne_can_join_on_another_port(serve: Serve) -> None:
     port = free_port()
     joined = Serve(start(serve.home, port, "--only", "web", "--server", "daphne"), serve.home, port)
     try:
-        wait_for(lambda: healthy(joined.url), START_LIMIT_S)
+        wait_for(lambda: healthy(joined.url), what="health")
         assert joined.complete().status_code == 200
     finally:
         joined.process.terminate()
-        assert joined.process.wait(timeout=30) == 0
+        assert joined.process.wait(timeout=LIMIT_S) == 0
 
 
 def test_a_stopping_server_answers_on_and_asks_to_be_left(serve: Serve) -> None:
@@ -202,15 +186,15 @@ def test_a_stopping_server_answers_on_and_asks_to_be_left(serve: Serve) -> None:
     process = start(serve.home, port, "--only", "web", PAGODA_LAME_DUCK="600")
     joined = Serve(process, serve.home, port)
     try:
-        wait_for(lambda: healthy(joined.url), START_LIMIT_S)
+        wait_for(lambda: healthy(joined.url), what="health")
         assert "connection" not in joined.complete().headers
         joined.process.terminate()
-        wait_for(lambda: httpx.get(f"{joined.url}/readyz").status_code == 503, 30)
+        wait_for(lambda: httpx.get(f"{joined.url}/readyz").status_code == 503, what="lame duck")
         last = joined.complete()
         assert (last.status_code, last.headers["connection"]) == (200, "close")
     finally:
         joined.process.terminate()  # the second signal: at once
-        assert joined.process.wait(timeout=30) == 0
+        assert joined.process.wait(timeout=LIMIT_S) == 0
 
 
 @pytest.mark.parametrize("words", ["inference_site.web", "inference_site settle", "engine.testing"])
@@ -218,8 +202,10 @@ def test_killed_child_comes_back(words: str, serve: Serve) -> None:
     (before,) = serve.pids(words)
     assert serve.complete().status_code == 200
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: bool(serve.pids(words)) and before not in serve.pids(words), 20)
-    wait_for(lambda: healthy(serve.url), 30)
+    wait_for(
+        lambda: bool(serve.pids(words)) and before not in serve.pids(words), what="a new child"
+    )
+    wait_for(lambda: healthy(serve.url), what="health")
     assert serve.complete().status_code == 200
 
 
@@ -227,7 +213,7 @@ def test_killed_launcher_leaves_no_process_and_the_home_starts_again(serve: Serv
     before = serve.boot
     serve.process.kill()
     serve.process.wait()
-    wait_for(lambda: not serve.pids(), 10)
+    wait_for(lambda: not serve.pids(), what="the end")
     serve.restart()
     assert serve.boot == before
     assert serve.complete().status_code == 200
@@ -235,7 +221,7 @@ def test_killed_launcher_leaves_no_process_and_the_home_starts_again(serve: Serv
 
 def test_signal_stops_everything(serve: Serve) -> None:
     serve.process.terminate()
-    assert serve.process.wait(timeout=30) == 0
+    assert serve.process.wait(timeout=LIMIT_S) == 0
     assert not serve.pids()
     serve.restart()  # for the tests that come after
 

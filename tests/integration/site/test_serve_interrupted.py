@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from inference_site.launcher import random_model
-from tests.served import ROOT, free_port, wait_for
+from tests.served import LIMIT_S, ROOT, free_port, wait_for
 
 SLOW_LOAD = "slow_engine"
 
@@ -62,12 +62,12 @@ def test_interrupt_during_the_start_ends_everything(start, moment, signals):
     def reached():
         return [child for child in family(serve) if moment in command_of(child)]
 
-    wait_for(reached, within_s=30, what=f"a process with {moment}")
+    wait_for(reached, what=f"a process with {moment}")
     children = family(serve)
     for _ in range(signals):
         serve.send_signal(signal.SIGINT)
-    assert serve.wait(timeout=20) == 0
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert serve.wait(timeout=LIMIT_S) == 0
+    assert psutil.wait_procs(children, timeout=LIMIT_S)[1] == []
     assert "Traceback" not in words.read_text()
     assert "Stopping" in words.read_text()
 
@@ -75,7 +75,7 @@ def test_interrupt_during_the_start_ends_everything(start, moment, signals):
 def test_interrupt_while_modules_load_is_quiet(start):
     serve, words = start
     maps = Path(f"/proc/{serve.pid}/maps")
-    wait_for(lambda: "_hashlib" in maps.read_text(), within_s=10, what="an import of the launcher")
+    wait_for(lambda: "_hashlib" in maps.read_text(), what="an import of the launcher")
     serve.send_signal(signal.SIGINT)
-    assert serve.wait(timeout=20) in (0, -signal.SIGINT)
+    assert serve.wait(timeout=LIMIT_S) in (0, -signal.SIGINT)
     assert "Traceback" not in words.read_text()

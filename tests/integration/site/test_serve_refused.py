@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference_site.launcher import random_model
-from tests.served import ROOT, free_port
+from tests.served import LIMIT_S, ROOT, free_port
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def serve(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[st
         env=clean | {"PAGODA_HOME": str(home), "PAGODA_PORT": str(free_port())} | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 

@@ -7,12 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 600  # of a crowded machine; alone on one core each suite takes under a minute
 
 
-def run(*command: str, **environ: str) -> None:
+def at_volume(case: Any) -> Any:
+    """A case that only `tests/volume` runs."""
+    return pytest.param(case, marks=pytest.mark.volume)
+
+
+def run(*command: str, limit_s: float = LIMIT_S, **environ: str) -> None:
     """`python *command` from the root of the repository; its words are shown when it fails."""
     clean = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(
@@ -21,7 +29,13 @@ def run(*command: str, **environ: str) -> None:
         env={**clean, "OMP_NUM_THREADS": "1", **environ},
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=limit_s,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+
+
+def interpreted(marks: str) -> None:
+    """Run the interpreter's tests of these marks."""
+    suite = ("-q", "-p", "no:cacheprovider", "-m", marks, "tests/unit/kernels/interpreted")
+    run("-m", "pytest", *suite, TRITON_INTERPRET="1")

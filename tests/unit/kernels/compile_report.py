@@ -1,8 +1,9 @@
-"""Compile every kernel ahead of time and print what each takes: `… compile_report [all]`.
+"""Compile every kernel ahead of time and print what each takes: `… compile_report [wide|all]`.
 
-Without `all`: each kernel, dtype and padded head size once on sm_90, and bf16 at the tuned head
-size on sm_80 and sm_100 too. Ends with status 1 if a kernel breaks its bounds. Run as a process of
-its own, without TRITON_INTERPRET: python -m tests.unit.kernels.compile_report
+Without a word: each kernel in bf16 on sm_90, sm_80 and sm_100, attention at the tuned head sizes
+and in fp32. `wide`: on sm_90 each dtype, padded head size and rank bucket beside. Ends with status
+1 if a kernel breaks its bounds. Run as a process of its own, without TRITON_INTERPRET:
+python -m tests.unit.kernels.compile_report
 """
 
 from __future__ import annotations
@@ -108,13 +109,14 @@ def lora(dtype: torch.dtype, bucket: int) -> None:
     lora_expand(y_TN, h, b_ANR, ranks, output_blocks(widths, CPU), work)
 
 
-def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
+def launches(extent: str) -> Iterator[tuple[int, str, Callable[[], None]]]:
     """(capability, label, launch): what the report covers, in its order."""
+    everything, wide = extent == "all", extent == "wide"
     for capability in (90, 80, 100):
         for dtype in (BF16, FP16, FP32):
             for dim in (64, 80, 96, 128, 256):
                 name = f"{str(dtype)[6:]} {dim}"
-                if everything or _covered(capability, dtype, dim):
+                if everything or _covered(capability, dtype, dim, wide):
                     yield capability, name, partial(attention, dim, dtype)
         if capability == 90 or everything:
             yield capability, "bfloat16 64 options", partial(attention, 64, BF16, options=True)
@@ -123,18 +125,18 @@ def launches(everything: bool) -> Iterator[tuple[int, str, Callable[[], None]]]:
         for dtype in (BF16, FP16, FP32) if everything else (BF16,):
             yield capability, f"{str(dtype)[6:]} rows", partial(rows, dtype)
             yield capability, f"{str(dtype)[6:]} sampling", partial(sampling, dtype)
-            for bucket in (8, 16, 64, 256) if capability == 90 or everything else (16,):
+            for bucket in (8, 16, 64, 256) if everything or (wide and capability == 90) else (16,):
                 yield capability, f"{str(dtype)[6:]} lora {bucket}", partial(lora, dtype, bucket)
 
 
-def _covered(capability: int, dtype: torch.dtype, dim: int) -> bool:
-    if capability == 90 and dtype == FP16:
-        return dim == 128  # the same code as bf16
-    if capability == 90 and dtype == FP32:
-        return dim in (128, 256)  # the largest of each padded width
-    if capability == 90:
+def _covered(capability: int, dtype: torch.dtype, dim: int, wide: bool) -> bool:
+    if capability == 90 and wide and dtype == BF16:
         return dim != 96  # padded to 128 as 80 is
-    return dtype == BF16 and dim == 128
+    if capability == 90 and wide and dim == 256:
+        return dtype == FP32
+    if capability == 90 and dim == 128:
+        return wide or dtype != FP16  # the same code as bf16
+    return dtype == BF16 and dim == (64 if capability == 90 else 128)
 
 
 def complaint(use: Usage, label: str) -> str | None:
@@ -158,10 +160,10 @@ def complaint(use: Usage, label: str) -> str | None:
 HEADER = "sm  kernel                    for                    regs spilled  shared warps per-sm\n"
 
 
-def main(everything: bool) -> int:
+def main(extent: str) -> int:
     bad = 0
     sys.stdout.write(HEADER)
-    for capability, label, launch in launches(everything):
+    for capability, label, launch in launches(extent):
         for use in compile_for(capability, launch):
             wrong = complaint(use, label)
             bad += wrong is not None
@@ -178,4 +180,4 @@ def line(use: Usage, label: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main("all" in sys.argv[1:]))
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))

@@ -1,13 +1,15 @@
-"""Each kernel against its reference, in Triton's interpreter."""
+"""Each kernel against its reference, in Triton's interpreter.
+
+More shapes: tests/volume/test_interpreted.py.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.kernels.apart import LIMIT_S, run
+from tests.unit.kernels.apart import LIMIT_S, interpreted
 
 
 @pytest.mark.timeout(LIMIT_S)
 def test_every_kernel_equals_its_reference_in_the_interpreter() -> None:
-    suite = "tests/unit/kernels/interpreted"
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", suite, TRITON_INTERPRET="1")
+    interpreted("not volume")

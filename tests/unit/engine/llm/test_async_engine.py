@@ -86,7 +86,7 @@ async def test_a_broken_runner_ends_iterators_and_health():
     for _ in range(3):
         with pytest.raises(InternalError):
             await tokens_of(engine, [1], 5)
-    engine._thread.join(5)
+    engine._thread.join(60)
     with pytest.raises(EngineStartError, match="has stopped"):
         engine.check_health()
 

@@ -5,10 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.setup-done
 MODEL  ?=
 HOURS  ?= 1
+MINUTES ?= 30
+RUNS   ?= 600000
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all test-postgres chaos check fmt bench clean
+.PHONY: help setup serve test test-all test-postgres chaos soak fuzz audit check fmt bench clean
 
 help:
 	@echo "make serve [MODEL=path-or-hub-id] [ARGS=\"--max-model-len 4096\"]  serve a model (default: the bundled one)"
@@ -16,6 +18,9 @@ help:
 	@echo "make test-all   the same, then volume, clients, chaos, browser and deploy (root, Docker) suites"
 	@echo "make test-postgres   the integration suite on a PostgreSQL of its own (needs Debian's postgresql)"
 	@echo "make chaos HOURS=n   kill everything for n hours, compare all books, add to docs/reliability/"
+	@echo "make soak MINUTES=n   mixed load on the real engine; memory, blocks and descriptors must stay"
+	@echo "make fuzz RUNS=n     atheris over parsers, file headers, frames and bodies; adds to its record"
+	@echo "make audit      bandit over our code, pip-audit over the lock (asks the advisory database)"
 	@echo "make check      lint, types, migrations, import directions"
 	@echo "make bench      speed of engine and web tier, each beside its control"
 	@echo "make fmt        format the code"
@@ -52,6 +57,23 @@ test-postgres: setup
 
 chaos: setup
 	$(BIN)/python -m tests.chaos.storm --hours $(HOURS) $(ARGS)
+
+soak: setup
+	$(BIN)/python -m tests.storms soak --minutes $(MINUTES) $(ARGS)
+
+# The fuzzer and the auditors are installed on first use: nothing else needs them.
+AUDITORS := $(VENV)/.auditors-done
+
+$(AUDITORS): requirements/audit.lock $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/audit.lock
+	@touch $(AUDITORS)
+
+fuzz: $(AUDITORS)
+	$(BIN)/python -m tests.fuzz --runs $(RUNS) $(ARGS)
+
+audit: $(AUDITORS)
+	$(BIN)/bandit -q -ll -c pyproject.toml -r engine apps inference_site demo
+	$(BIN)/pip-audit -r requirements/cpu.lock --no-deps --disable-pip
 
 check: setup
 	$(BIN)/ruff check .

@@ -52,7 +52,7 @@ def script(name: str) -> Script:
     first = text.partition("\n")[0]
     if first.startswith("-- include: "):
         text = script(first.removeprefix("-- include: ").strip()).text + "\n" + text
-    return Script(name, text, hashlib.sha1(text.encode()).hexdigest())
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 class AdmitArgs(msgspec.Struct, kw_only=True):

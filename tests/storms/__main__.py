@@ -1,6 +1,7 @@
 """Release-sized storms; each writes its file in docs/reliability/.
 
 python -m tests.storms limits | disconnects | revocation [--seed 1] [--count 1000]
+    python -m tests.storms soak [--minutes 30]
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conftest import redis_binary
-from tests.storms import disconnects, limits, revocation
+from tests.storms import disconnects, limits, revocation, soak
 
 
 @contextmanager
@@ -35,16 +36,19 @@ def own_redis() -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.storms")
-    parser.add_argument("which", choices=["limits", "disconnects", "revocation"])
+    parser.add_argument("which", choices=["limits", "disconnects", "revocation", "soak"])
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--count", type=int, default=0, help="how many; default: the release size")
     parser.add_argument("--rate", type=float, default=80, help="disconnects a second")
+    parser.add_argument("--minutes", type=float, default=30, help="of the soak")
     asked = parser.parse_args()
     if asked.which == "limits":
         with own_redis() as url:
             figures = limits.main(url, asked.seed, asked.count or 1000)
     elif asked.which == "revocation":
         figures = revocation.main(asked.seed, asked.count or 400)
+    elif asked.which == "soak":
+        figures = soak.main(asked.seed, asked.minutes)
     else:
         count = asked.count or 20_000
         figures = disconnects.main(asked.seed, count, count // 40, asked.rate)

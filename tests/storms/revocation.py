@@ -180,5 +180,5 @@ def _more_web(stack: Stack, number: int) -> str:
     port = free_port()
     name, base = f"web{number}", f"http://127.0.0.1:{port}"
     stack.start_web(port, name)
-    stack.wait_ready(90, name=name, base=base)
+    stack.wait_ready(400, name=name, base=base)
     return base

@@ -1,4 +1,4 @@
-"""`LLM.embed` on all-MiniLM-L6-v2. Arguments: repeats, texts. Prints a JSON list of seconds."""
+"""`LLM.embed` on all-MiniLM-L6-v2. Arguments: repeats, texts, threads. Prints seconds as JSON."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from engine import LLM
 
 
 def main() -> None:
-    repeat, count = int(sys.argv[1]), int(sys.argv[2])
+    repeat, count, threads = map(int, sys.argv[1:])
     texts = workloads.ragged_texts(count)
-    llm = LLM(str(get_model_path()), num_threads=1)
+    llm = LLM(str(get_model_path()), num_threads=threads)
     llm.embed(texts[:32], truncate_prompt_tokens=-1, use_tqdm=False)
     times = []
     for _ in range(repeat):

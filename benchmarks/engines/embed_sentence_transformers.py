@@ -16,8 +16,8 @@ from benchmarks import workloads
 
 
 def main() -> None:
-    repeat, count = int(sys.argv[1]), int(sys.argv[2])
-    torch.set_num_threads(1)
+    repeat, count, threads = map(int, sys.argv[1:])
+    torch.set_num_threads(threads)
     texts = workloads.ragged_texts(count)
     model = SentenceTransformer(str(get_model_path()), device="cpu")
     model.encode(texts[:32])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import openai
 
-from tests.served import Served, wait_for
+from tests.served import LIMIT_S, Served, wait_for
 
 GROWS = {  # by a request with four generated tokens
     "vllm:request_generation_tokens_sum": 4,
@@ -21,7 +21,7 @@ GROWS = {  # by a request with four generated tokens
 
 def test_one_request_moves_every_figure(served: Served, client: openai.OpenAI, model: str) -> None:
     def figures() -> dict[str, float]:
-        lines = httpx.get(f"{served.url}/metrics").text.splitlines()
+        lines = httpx.get(f"{served.url}/metrics", timeout=LIMIT_S).text.splitlines()
         return {
             name: sum(float(line.split()[-1]) for line in lines if line.startswith(name))
             for name in GROWS

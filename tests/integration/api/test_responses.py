@@ -150,7 +150,8 @@ def test_nothing_is_stored_and_a_running_one_can_be_cancelled(
     stack: Stack, client: httpx.Client, plain: httpx.Client
 ) -> None:
     assert client.get("/v1/responses/resp_1").status_code == 404
-    assert httpx.get(f"{stack.base}/v1/responses/resp_1", trust_env=False).status_code == 401
+    with stack.http(headers={}) as stranger:
+        assert stranger.get("/v1/responses/resp_1").status_code == 401
     before = beat(stack).counters["aborted"]
     body = {"model": "tiny", "input": "x", "max_output_tokens": 2000, "stream": True}
     with client.stream("POST", "/v1/responses", json=body) as reply:

@@ -68,7 +68,9 @@ def on_every_web_process(served: Served, model: str) -> set[int]:
     body = {"model": model, "prompt": "a", "max_tokens": 1}
     found = set()
     for _ in range(16):
-        with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as made:
+        with httpx.Client(
+            base_url=served.url, headers=headers, timeout=60, trust_env=False
+        ) as made:
             found.add(made.post("/v1/completions", json=body).status_code)
     return found
 
@@ -260,7 +262,7 @@ def test_key_uses_and_manages_only_the_adapters_it_was_given(
         assert (refused.status_code, "only to models" in refused.text) == (403, True)
         limited.headers["Authorization"] = f"Bearer {key_for(served, ['pirate'])}"
         assert limited.post("/api/adapters/pirate/unpin").status_code == 200
-    with httpx.Client(base_url=served.url, trust_env=False) as plain:
+    with httpx.Client(base_url=served.url, timeout=60, trust_env=False) as plain:
         plain.headers["Authorization"] = f"Bearer {key_for(served, [], scopes=['inference'])}"
         assert load(plain, "x", "terse").status_code == 403
         assert plain.get("/api/adapters").status_code == 403

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,12 @@ def test_first_request_works_with_what_bootstrap_says(serve: Serve) -> None:
 def test_bootstrap_is_private_and_names_host_and_port(serve: Serve) -> None:
     assert stat.S_IMODE((serve.home / "bootstrap.json").stat().st_mode) == 0o600
     assert serve.boot["base_url"] == serve.url
-    assert httpx.get(serve.boot["admin_url"], follow_redirects=True).status_code == 200
+    page = httpx.get(serve.boot["admin_url"], follow_redirects=True, timeout=LIMIT_S)
+    assert page.status_code == 200
 
 
 def test_bootstrap_login_opens_the_admin(serve: Serve) -> None:
-    with httpx.Client(base_url=serve.url, follow_redirects=True) as browser:
+    with httpx.Client(base_url=serve.url, follow_redirects=True, timeout=LIMIT_S) as browser:
         browser.get("/admin/login/")
         form = {
             "username": serve.boot["admin_user"],
@@ -140,16 +142,17 @@ def test_bootstrap_login_opens_the_admin(serve: Serve) -> None:
 
 def test_probes_and_metrics_need_no_key(serve: Serve) -> None:
     for path in ("/livez", "/readyz", "/health", "/ping"):
-        reply = httpx.get(serve.url + path)
+        reply = httpx.get(serve.url + path, timeout=LIMIT_S)
         assert (reply.status_code, reply.content) == (200, b"")
-    assert "vllm:num_requests_running" in httpx.get(f"{serve.url}/metrics").text
+    assert "vllm:num_requests_running" in httpx.get(f"{serve.url}/metrics", timeout=LIMIT_S).text
 
 
 def test_metrics_count_every_answer_by_its_route(serve: Serve) -> None:
     assert serve.complete().status_code == 200
-    assert httpx.post(f"{serve.url}/v1/chat/completions", json={}).status_code == 401
-    assert httpx.get(f"{serve.url}/admin/login/").status_code == 200
-    page = httpx.get(f"{serve.url}/metrics").text
+    with httpx.Client(base_url=serve.url, timeout=LIMIT_S) as stranger:
+        assert stranger.post("/v1/chat/completions", json={}).status_code == 401
+        assert stranger.get("/admin/login/").status_code == 200
+        page = stranger.get("/metrics").text
     assert 'pagoda_http_requests_total{route="/v1/completions",status="200"}' in page
     assert 'pagoda_http_requests_total{route="/v1/chat/completions",status="401"}' in page
     assert 'view="admin:login"' in page  # Django's own pages, by view
@@ -189,7 +192,8 @@ def test_a_stopping_server_answers_on_and_asks_to_be_left(serve: Serve) -> None:
         wait_for(lambda: healthy(joined.url), what="health")
         assert "connection" not in joined.complete().headers
         joined.process.terminate()
-        wait_for(lambda: httpx.get(f"{joined.url}/readyz").status_code == 503, what="lame duck")
+        probe = partial(httpx.get, f"{joined.url}/readyz", timeout=LIMIT_S)
+        wait_for(lambda: probe().status_code == 503, what="lame duck")
         last = joined.complete()
         assert (last.status_code, last.headers["connection"]) == (200, "close")
     finally:

@@ -173,6 +173,7 @@ async def test_a_stopped_engine_is_judged_and_what_it_says_later_is_not_heard(
             with pytest.raises(EngineLost):
                 async with asyncio.timeout(LIMIT_S):
                     [_ async for _ in shown]
+            await soon(lambda: unseen.engine == "heir", what="the heir's start")
             stopped.send_signal(signal.SIGCONT)  # it goes on with both; nobody may notice
             deltas = await asyncio.wait_for(unseen.whole(), LIMIT_S)
     assert [len(c.token_ids) for delta in deltas for c in delta.choices] == [10] * 30

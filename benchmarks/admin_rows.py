@@ -74,5 +74,9 @@ def _row(database: str, found: dict[str, Any]) -> Row:
         ours=found["ms"],
         goal=PAGE_MS,
         at_most=True,
-        detail={"queries": found["queries"], "most_ms": round(found["most_ms"], 1)},
+        detail={
+            "queries": found["queries"],
+            "most_ms": round(found["most_ms"], 1),
+            "cpu_ms": round(found["cpu_ms"], 1),
+        },
     )

@@ -147,12 +147,13 @@ async def _one(
                 state.wrong.append(f"{reply.status_code} {line[:200]} for {json.dumps(body)[:300]}")
 
 
-def slope_bytes(samples: list[tuple[int, dict[str, int]]], part: str) -> float:
-    """Bytes for each request, by least squares over the second half: the first still warms up."""
+def slope_bytes(samples: list[tuple[int, dict[str, int]]], part: str) -> float | None:
+    """Bytes for each request, by least squares over the second half: the first still warms up. None
+    where too few were taken to tell."""
     later = samples[len(samples) // 2 :]
     done = np.array([count for count, _ in later], float)
     held = np.array([held[part] for _, held in later], float)
-    return float(np.polyfit(done, held, 1)[0]) if len(later) > 2 else 0.0
+    return float(np.polyfit(done, held, 1)[0]) if len(later) > 5 else None
 
 
 def main(seed: int, minutes: float) -> Figures:
@@ -209,7 +210,8 @@ def soaked(served: Served, seed: int, minutes: float) -> tuple[Figures, list[str
         "threads gained": sum(after.threads) - sum(before.threads),
     }
     for name in PARTS:
-        figures[f"{name}, bytes for each request"] = round(slope_bytes(state.samples, name))
+        if (slope := slope_bytes(state.samples, name)) is not None:
+            figures[f"{name}, bytes for each request"] = round(slope)
     if parts.restarts:
         state.wrong.append(served.log.read_text()[-3000:])
     return figures, state.wrong

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STREAMS = 32
 CALLERS = 8
-STREAM_TOKENS = 100
+STREAM_TOKENS = 64
 KILLED = ("web", "engine-cpu", "settler", "worker", "redis", "postgres", "prometheus", "proxy")
 BEHIND_A_CONNECTION = ("web", "proxy")  # who is connected to them sees the connection break
 
@@ -111,8 +111,8 @@ def one_stream(site: Installation, prompt: str, told: Told) -> None:
         "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     try:
-        with httpx.stream(
-            "POST", f"{site.url}/v1/completions", headers=site.headers, json=body, timeout=300
+        with site.http.stream(
+            "POST", f"{site.url}/v1/completions", headers=site.headers, json=body
         ) as reply:
             if reply.status_code != 200:
                 told.failures[f"{reply.status_code} {reply.read().decode()[:100]}"] += 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.deploy.docker_engine import CACHE, docker, environment, said
 
 BASE = "pagoda-test/base"
-STAND_INS = ("postgres", "redis", "caddy", "prometheus")
+STAND_INS = ("postgres", "redis", "nginx", "prometheus")
 PACKAGES = "ca-certificates,python3,python3-venv"
 
 
@@ -64,7 +64,7 @@ def build(tree: Path) -> dict[str, str]:
         "PAGODA_ENGINE_CPU_IMAGE": "pagoda-test/engine-cpu",
         "POSTGRES_IMAGE": "pagoda-test/postgres",
         "REDIS_IMAGE": "pagoda-test/redis",
-        "PROXY_IMAGE": "pagoda-test/caddy",
+        "PROXY_IMAGE": "pagoda-test/nginx",
         "PROMETHEUS_IMAGE": "pagoda-test/prometheus",
     }
 

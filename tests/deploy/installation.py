@@ -50,6 +50,8 @@ class Installation:
             "PAGODA_FIRST_MODEL": "bundled",
         }
         self.key = ""
+        # One for all threads: to make a client costs more than the request.
+        self.http = httpx.Client(timeout=300, limits=httpx.Limits(max_connections=None))
 
     def compose(self, *arguments: str, check: bool = True, **more: str) -> str:
         files = ("-p", PROJECT, "--project-directory", str(self.folder))
@@ -86,7 +88,7 @@ class Installation:
         return docker("exec", *given, self.container(service), *command)
 
     def healthy(self) -> bool:
-        return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
+        return self.http.get(f"{self.url}/health", timeout=5).status_code == 200
 
     def sql(self, query: str) -> str:
         return self.inside("postgres", "psql", "-U", "pagoda", "-Atc", query, "pagoda")
@@ -116,7 +118,7 @@ class Installation:
         self, prompt: str, *, model: str, max_tokens: int = 16, ignore_eos: bool = False
     ) -> dict[str, Any]:
         body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
-        reply = httpx.post(
+        reply = self.http.post(
             f"{self.url}/v1/completions", headers=self.headers, timeout=60,
             json=body | {"ignore_eos": ignore_eos},
         )  # fmt: skip
@@ -131,7 +133,7 @@ class Installation:
         body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
         body |= {"stream": True, "ignore_eos": ignore_eos}
         text, done = "", False
-        with httpx.stream(
+        with self.http.stream(
             "POST", f"{self.url}/v1/completions", headers=self.headers, json=body, timeout=120
         ) as reply:
             for line in reply.iter_lines():

@@ -57,3 +57,11 @@ def test_redis_keeps_what_it_was_told(compose: dict[str, Any]) -> None:
     words = compose["services"]["redis"]["command"]
     assert words[words.index("--appendonly") + 1] == "yes"
     assert words[words.index("--maxmemory-policy") + 1] == "noeviction"
+
+
+def test_the_proxy_has_a_way_with_and_without_tls(compose: dict[str, Any]) -> None:
+    folder = ROOT / "deploy" / "nginx"
+    mounted = "./deploy/nginx/${PAGODA_PROXY:-http}.conf:/etc/pagoda/listen.conf:ro"
+    assert mounted in compose["services"]["proxy"]["volumes"]
+    for name, words in (("http", "listen 8000;"), ("tls", "listen 8000 ssl;")):
+        assert words in (folder / f"{name}.conf").read_text("utf-8")

@@ -24,6 +24,7 @@ RANK, FEW, MANY, SLOTS = 16, 8, 64, 16
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shape", nargs="?", choices=SHAPES, default="llama-8b")
+    parser.add_argument("--few", action="store_true", help="leave the 64 adapters out")
     parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
     work, alone = workload("lora"), 0.0
@@ -39,7 +40,8 @@ def main() -> None:
         folder = write_config(asked.shape, Path(place) / "model")
         with open_model(folder, enable_lora=False) as llm:
             row("lora: none, engine without", [None])
-        paths = make_adapters(folder, Path(place), MANY, RANK, torch.bfloat16)
+        count = FEW if asked.few else MANY
+        paths = make_adapters(folder, Path(place), count, RANK, torch.bfloat16)
         loras = [LoRARequest(path.name, i, str(path)) for i, path in enumerate(paths, 1)]
         with open_model(folder, max_loras=FEW) as llm:
             row("lora: none", [None])
@@ -47,6 +49,8 @@ def main() -> None:
             row("lora: 8 adapters and base", [*loras[:FEW], None])
             if asked.profile:
                 print(kernels_of(llm, work, loras[:FEW]), flush=True)
+        if asked.few:
+            return
         with open_model(folder, max_loras=SLOTS) as llm:
             row("lora: 64 adapters, 16 slots", loras)
 

@@ -2,14 +2,16 @@
 
 h [SPLITS, T, n·R] f32 from lora_shrink, whose parts are added here, b [A, N, R] with the scale
 folded in, ranks [A, n] i32, y [T, N] in place. A block of outputs lies within one slice and reads
-that slice's R numbers of h: `blocks` [ceil, 3] i32 holds slice, first and last + 1 output of each.
+that slice's R numbers of h: `blocks` holds slice, first and last + 1 output of each.
 Every (token, output) belongs to one program: no atomics. h is rounded to the type of b.
-Grid (tile bound, output blocks), 16 tokens a program. Safe in CUDA graphs.
+Grid (tile bound, output blocks), a tile's tokens a program. Safe in CUDA graphs.
 Bound by memory: the slot's B once per tile, y twice. Bench: python -m benchmarks.kernels lora
 Tolerance against float64: 2e-5 (float32), 2e-3 (fp16), 1.6e-2 (bf16) at unit variance of y.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,13 +23,21 @@ from engine.kernels.tuning import precision_of
 BLOCK_N = 128
 
 
-def output_blocks(widths: tuple[int, ...], device: torch.device) -> Tensor:
-    """[blocks, 3] i32: slice, first output, end of the slice; made once per linear."""
+@dataclass(frozen=True, slots=True)
+class OutputBlocks:
+    """How a linear's outputs are shared out; made once."""
+
+    table: Tensor  # [blocks, 3] i32: slice, first output, end of the slice
+    even: bool  # every block is whole, so y is read and written 16 bytes at a time
+
+
+def output_blocks(widths: tuple[int, ...], device: torch.device) -> OutputBlocks:
     rows, start = [], 0
     for s, width in enumerate(widths):
         rows += [(s, first, start + width) for first in range(start, start + width, BLOCK_N)]
         start += width
-    return torch.tensor(rows, dtype=torch.int32, device=device)
+    table = torch.tensor(rows, dtype=torch.int32, device=device)
+    return OutputBlocks(table, all(width % BLOCK_N == 0 for width in widths))
 
 
 def lora_expand_ref(
@@ -48,9 +58,10 @@ def lora_expand_ref(
 
 @triton.jit
 def lora_expand_kernel(
-    p_y, p_h, p_b, p_ranks, p_blocks, p_tokens, p_tiles, p_count, stride_yt, stride_hs, N,
+    p_y, p_h, p_b, p_ranks, p_blocks, p_tokens, p_tiles, p_count,
+    stride_yt, stride_hs, stride_ra, N,
     N_SLICES: tl.constexpr, R: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
+    SPLITS: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     i_tile = tl.program_id(0)
     if i_tile >= tl.load(p_count):
@@ -59,10 +70,13 @@ def lora_expand_kernel(
     i_slice = tl.load(p_block)
     first_n = tl.load(p_block + 1)
     end_n = tl.load(p_block + 2)
+    if EVEN:
+        first_n = tl.multiple_of(first_n, BLOCK_N)
+        end_n = tl.multiple_of(end_n, BLOCK_N)
     slot = tl.load(p_tiles + i_tile * 3).to(tl.int64)
     first = tl.load(p_tiles + i_tile * 3 + 1)
     count = tl.load(p_tiles + i_tile * 3 + 2)
-    rank = tl.load(p_ranks + slot * N_SLICES + i_slice)
+    rank = tl.load(p_ranks + slot * stride_ra + i_slice)
     if rank == 0:
         return
     o_m = tl.arange(0, TILE)
@@ -90,13 +104,14 @@ def lora_expand_kernel(
 
 
 def lora_expand(
-    y_TN: Tensor, h: Tensor, b_ANR: Tensor, ranks: Tensor, blocks: Tensor, work: LoraWork
+    y_TN: Tensor, h: Tensor, b_ANR: Tensor, ranks: Tensor, blocks: OutputBlocks, work: LoraWork
 ) -> None:
     """Add to the rows of `y_TN` that the plan names; other rows stay as they are."""
     rank = b_ANR.shape[2]
-    lora_expand_kernel[(work.tiles.shape[0], blocks.shape[0])](
-        y_TN, h, b_ANR, ranks, blocks, work.tokens, work.tiles, work.num_tiles,
-        y_TN.stride(0), h.stride(0), b_ANR.shape[1],
+    lora_expand_kernel[(work.tiles.shape[0], blocks.table.shape[0])](
+        y_TN, h, b_ANR, ranks, blocks.table, work.tokens, work.tiles, work.num_tiles,
+        y_TN.stride(0), h.stride(0), ranks.stride(0), b_ANR.shape[1],
         N_SLICES=ranks.shape[1], R=rank, BLOCK_R=min(64, pad(rank, 16)), BLOCK_N=BLOCK_N,
-        SPLITS=h.shape[0], TILE=TILE, PRECISION=precision_of(y_TN.dtype), num_warps=4, num_stages=2,
+        SPLITS=h.shape[0], TILE=work.tile, PRECISION=precision_of(y_TN.dtype),
+        EVEN=blocks.even, num_warps=4 if work.tile == TILE else 8, num_stages=2,
     )  # fmt: skip

@@ -52,14 +52,22 @@ class LoraWork:
     tokens: Tensor  # [T] i32
     tiles: Tensor  # [bound, 3] i32
     num_tiles: Tensor  # [1] i32
+    tile: int  # most tokens of a tile
 
 
-def make_work(max_tokens: int, num_slots: int, device: torch.device) -> LoraWork:
-    bound = -(-max_tokens // TILE) + num_slots
+def prompt_tile(dtype: torch.dtype) -> int:
+    """Where prompts bring many tokens of one adapter. float32 stays small: its products, three
+    tf32 ones each, came out wrong at 64 rows (Triton 3.6)."""
+    return 64 if dtype.itemsize == 2 else TILE
+
+
+def make_work(max_tokens: int, num_slots: int, device: torch.device, tile: int = TILE) -> LoraWork:
+    bound = -(-max_tokens // tile) + num_slots
     return LoraWork(
         tokens=torch.zeros(max_tokens, dtype=torch.int32, device=device),
         tiles=torch.zeros(bound, 3, dtype=torch.int32, device=device),
         num_tiles=torch.zeros(1, dtype=torch.int32, device=device),
+        tile=tile,
     )
 
 

@@ -4,8 +4,8 @@ x [T, K], a [A, n·R, K] (n slices of R rows), ranks [A, n] i32 (true rank of ea
 adapter leaves it alone), h [SPLITS, T, n·R] f32, by place p in the plan's sorted tokens, as parts
 over K that lora_expand adds up: no atomics, a fixed order of sums. Rows past the true rank of a
 slot are not written in whole blocks; lora_expand does not read them.
-Grid (tile bound, n · ceil(R / BLOCK_R), SPLITS), 16 tokens a program, float32 accumulators. The
-bound is static and no host value is read: safe in CUDA graphs.
+Grid (tile bound, n · ceil(R / BLOCK_R), SPLITS), a tile's tokens a program, float32 accumulators.
+The bound is static and no host value is read: safe in CUDA graphs.
 Bound by memory: the slot's A once per tile. Bench: python -m benchmarks.kernels lora
 Tolerance against float64: 2e-5 (float32), 2e-3 (fp16), 1.6e-2 (bf16) at unit variance of h.
 """
@@ -33,7 +33,7 @@ def lora_shrink_ref(x_TK: Tensor, a_ANK: Tensor, work: LoraWork) -> Tensor:
 
 @triton.jit
 def lora_shrink_kernel(
-    p_h, p_x, p_a, p_ranks, p_tokens, p_tiles, p_count, stride_xt, stride_hs, K,
+    p_h, p_x, p_a, p_ranks, p_tokens, p_tiles, p_count, stride_xt, stride_hs, stride_ra, K,
     N_SLICES: tl.constexpr, R: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_K: tl.constexpr,
     SPAN: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -47,7 +47,7 @@ def lora_shrink_kernel(
     slot = tl.load(p_tiles + i_tile * 3).to(tl.int64)
     first = tl.load(p_tiles + i_tile * 3 + 1)
     count = tl.load(p_tiles + i_tile * 3 + 2)
-    rank = tl.load(p_ranks + slot * N_SLICES + i_slice)
+    rank = tl.load(p_ranks + slot * stride_ra + i_slice)
     if first_r >= rank:
         return
     o_m = tl.arange(0, TILE)
@@ -70,20 +70,22 @@ def lora_shrink_kernel(
     tl.store(p_h + i_split * stride_hs + o_h, acc, mask=in_h)
 
 
-def num_splits(num_in: int) -> int:
-    return ceil_div(num_in, SPLIT_K)
+def num_splits(num_in: int, tile: int) -> int:
+    """Few tokens leave multiprocessors idle unless K is shared out; the tiles of prompts do not."""
+    return ceil_div(num_in, SPLIT_K) if tile == TILE else 1
 
 
 def lora_shrink(x_TK: Tensor, a_ANK: Tensor, ranks: Tensor, work: LoraWork) -> Tensor:
     """The parts h [SPLITS, T, n·R]; places the plan does not use are undefined."""
-    num_slices, splits = ranks.shape[1], num_splits(x_TK.shape[1])
+    num_slices, splits = ranks.shape[1], num_splits(x_TK.shape[1], work.tile)
     width, rank = a_ANK.shape[1], a_ANK.shape[1] // num_slices
     h = torch.empty(splits, x_TK.shape[0], width, dtype=torch.float32, device=x_TK.device)
     block_r = min(64, pad(rank, 16))
     lora_shrink_kernel[(work.tiles.shape[0], num_slices * ceil_div(rank, block_r), splits)](
         h, x_TK, a_ANK, ranks, work.tokens, work.tiles, work.num_tiles,
-        x_TK.stride(0), h.stride(0), x_TK.shape[1],
+        x_TK.stride(0), h.stride(0), ranks.stride(0), x_TK.shape[1],
         N_SLICES=num_slices, R=rank, BLOCK_R=block_r, BLOCK_K=256 // x_TK.element_size(),
-        SPAN=SPLIT_K, TILE=TILE, PRECISION=precision_of(x_TK.dtype), num_warps=4, num_stages=3,
+        SPAN=SPLIT_K if splits > 1 else pad(x_TK.shape[1]), TILE=work.tile,
+        PRECISION=precision_of(x_TK.dtype), num_warps=4, num_stages=3,
     )  # fmt: skip
     return h

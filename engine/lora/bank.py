@@ -69,7 +69,10 @@ class LoraStep:
     tiles: LoraTiles
     out_tiles: LoraTiles  # of the tokens whose hidden state is wanted
 
-    def add(self, layer: int, group: str, x_TK: Tensor, y_TN: Tensor, *, out: bool = False) -> None:
-        """y += B·A·x. `out`: x and y hold only the wanted tokens."""
+    def shrink(self, layer: int, group: str, x_TK: Tensor, *, out: bool) -> Tensor:
+        """Left to `expand`: one call of the compiled kernel does both halves."""
+        return x_TK
+
+    def expand(self, layer: int, group: str, narrow: Tensor, y_TN: Tensor, *, out: bool) -> None:
         tiles = self.out_tiles if out else self.tiles
-        lora_delta(y_TN, x_TK, self.tables[layer][group], tiles)
+        lora_delta(y_TN, narrow, self.tables[layer][group], tiles)

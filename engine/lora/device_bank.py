@@ -20,8 +20,8 @@ from torch import Tensor
 from engine.errors import EngineStartError
 from engine.kernels.gpu import ceil_div
 from engine.kernels.lora_delta import LoraWeight
-from engine.kernels.lora_expand import lora_expand, output_blocks
-from engine.kernels.lora_plan import TILE, LoraWork, fill_work, make_tiles, make_work
+from engine.kernels.lora_expand import OutputBlocks, lora_expand, output_blocks
+from engine.kernels.lora_plan import LoraWork, fill_work, make_tiles, make_work, prompt_tile
 from engine.kernels.lora_shrink import lora_shrink
 from engine.lora.layout import GROUPS, bucket_of, linear_shapes
 from engine.lora.weights import AdapterReader, HostAdapter
@@ -50,7 +50,6 @@ class PinnedMatrix:
 
     a: Tensor  # [n·R, K]
     b: Tensor  # [N, R]
-    ranks: tuple[int, ...]  # true rank of each slice; 0: left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,8 @@ class PinnedAdapter:
 
     rank: int
     nbytes: int
-    layers: list[dict[str, PinnedMatrix | None]]
+    layers: list[dict[str, PinnedMatrix]]  # of the linears it changes
+    ranks: Tensor  # [L, slices of a layer] int32, true rank of each slice; 0: left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class _Table:
     a: Tensor  # [A, n·R, K]
     b: Tensor  # [A, N, R]
     ranks: Tensor  # [A, n] int32
-    blocks: Tensor  # of outputs, see lora_expand.py
+    blocks: OutputBlocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,10 @@ class _Stack:
     """One rank bucket: its tables by layer and group, and the step's plan for its slots."""
 
     tables: list[dict[str, _Table]]
-    work: LoraWork
-    out_work: LoraWork  # of the tokens whose hidden state is wanted
+    ranks: Tensor  # [A, L, slices of a layer] int32, which the tables' ranks are views of
+    decode_work: LoraWork  # of steps that only decode
+    prompt_work: LoraWork  # of other steps
+    out_work: LoraWork  # of the tokens whose hidden state is wanted, in these
 
 
 class DeviceBank:
@@ -106,6 +108,7 @@ class DeviceBank:
         }
         self._num_layers = spec.num_layers
         self._stacks: dict[int, _Stack] = {}  # by bucket
+        self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
 
     @property
@@ -144,73 +147,102 @@ class DeviceBank:
         for change in changes:
             bucket = self._buckets[change.slot // self._max_loras]
             slot = change.slot % self._max_loras
-            host = None if change.digest is None else self._hosts[change.digest]
-            for i, tables in enumerate(self._stacks[bucket].tables):
-                for group, table in tables.items():
-                    matrix = None if host is None else host.layers[i][group]
-                    if matrix is None:
-                        table.ranks[slot].zero_()
-                        continue
-                    table.a[slot].copy_(matrix.a, non_blocking=True)
-                    table.b[slot].copy_(matrix.b, non_blocking=True)
-                    for s, rank in enumerate(matrix.ranks):
-                        table.ranks[slot, s].fill_(rank)
+            stack = self._stacks[bucket]
+            if change.digest is None:
+                stack.ranks[slot].zero_()
+                continue
+            host = self._hosts[change.digest]
+            stack.ranks[slot].copy_(host.ranks, non_blocking=True)
+            for tables, matrices in zip(stack.tables, host.layers, strict=True):
+                for group, matrix in matrices.items():
+                    tables[group].a[slot].copy_(matrix.a, non_blocking=True)
+                    tables[group].b[slot].copy_(matrix.b, non_blocking=True)
 
     def plan(
-        self, slots: NDArray[np.int32], num_tokens: NDArray[np.int32], samples: NDArray[np.bool_]
+        self,
+        slots: NDArray[np.int32],
+        num_tokens: NDArray[np.int32],
+        samples: NDArray[np.bool_],
+        *,
+        decodes: bool,
     ) -> None:
         """Tell the device which tokens use which slots. `slots` [S]: -1 for base rows."""
         slot_T, slot_out = np.repeat(slots, num_tokens), slots[samples]
         for bucket, stack in self._stacks.items():
             first = self._buckets.index(bucket) * self._max_loras
-            for work, per_token in ((stack.work, slot_T), (stack.out_work, slot_out)):
+            pairs = [(stack.prompt_work, slot_T), (stack.out_work, slot_out)]
+            for work, per_token in [(stack.decode_work, slot_T)] if decodes else pairs:
                 own = per_token - first
                 own = np.where((own >= 0) & (own < self._max_loras), own, np.int32(-1))
-                fill_work(work, make_tiles(own.astype(np.int32), TILE))
+                fill_work(work, make_tiles(own.astype(np.int32), work.tile))
 
-    def step(self, num_tokens: int, num_seqs: int, *, cut: bool) -> DeviceLoraStep:
+    def step(self, num_tokens: int, num_seqs: int, *, decodes: bool, cut: bool) -> DeviceLoraStep:
         """What a forward pass of this size adds; its launches read the plan on the device. `cut`:
         the last layer goes on with the wanted tokens only."""
-        stacks = []
+        parts = []
         for stack in self._stacks.values():
-            work = _narrow(stack.work, num_tokens, self._max_loras)
-            out_work = _narrow(stack.out_work, num_seqs, self._max_loras) if cut else work
-            stacks.append(replace(stack, work=work, out_work=out_work))
-        return DeviceLoraStep(stacks)
+            work = _narrow(
+                stack.decode_work if decodes else stack.prompt_work, num_tokens, self._max_loras
+            )
+            out_work = work
+            if cut and not decodes:
+                out_work = _narrow(stack.out_work, num_seqs, self._max_loras)
+            parts.append((stack.tables, work, out_work))
+        return DeviceLoraStep(parts, self._side)
 
     def _make_stack(self, bucket: int) -> _Stack:
-        def table(linear: Linear) -> _Table:
-            slices, count = len(linear.widths), self._max_loras
-            return _Table(
-                a=torch.zeros(count, slices * bucket, linear.num_in, **made),
-                b=torch.zeros(count, linear.num_out, bucket, **made),
-                ranks=torch.zeros(count, slices, dtype=torch.int32, device=self._device),
-                blocks=output_blocks(linear.widths, self._device),
-            )
-
+        count = self._max_loras
         made: dict[str, Any] = {"dtype": self.dtype, "device": self._device}
+        num_slices = sum(len(linear.widths) for linear in self.linears.values())
+        ranks = torch.zeros(
+            count, self._num_layers, num_slices, dtype=torch.int32, device=self._device
+        )
+        tables: list[dict[str, _Table]] = []
+        for i in range(self._num_layers):
+            tables.append({})
+            first = 0
+            for group, linear in self.linears.items():
+                last = first + len(linear.widths)
+                tables[i][group] = _Table(
+                    a=torch.zeros((count, (last - first) * bucket, linear.num_in), **made),
+                    b=torch.zeros((count, linear.num_out, bucket), **made),
+                    ranks=ranks[:, i, first:last],
+                    blocks=output_blocks(linear.widths, self._device),
+                )
+                first = last
         return _Stack(
-            [
-                {group: table(linear) for group, linear in self.linears.items()}
-                for _ in range(self._num_layers)
-            ],
-            make_work(self._max_tokens, self._max_loras, self._device),
-            make_work(self._max_seqs, self._max_loras, self._device),
+            tables,
+            ranks,
+            make_work(self._max_seqs, count, self._device),
+            make_work(self._max_tokens, count, self._device, prompt_tile(self.dtype)),
+            make_work(self._max_seqs, count, self._device),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLoraStep:
-    """The `LoraStep` of a GPU."""
+    """The `LoraStep` of a GPU. Shrinking runs on a stream beside the base model's product."""
 
-    stacks: list[_Stack]
+    parts: list[tuple[list[dict[str, _Table]], LoraWork, LoraWork]]  # tables, work, out_work
+    side: torch.cuda.Stream
 
-    def add(self, layer: int, group: str, x_TK: Tensor, y_TN: Tensor, *, out: bool = False) -> None:
-        """y += B·A·x. `out`: x and y hold only the wanted tokens."""
-        for stack in self.stacks:
-            table, work = stack.tables[layer][group], stack.out_work if out else stack.work
-            narrow = lora_shrink(x_TK, table.a, table.ranks, work)
-            lora_expand(y_TN, narrow, table.b, table.ranks, table.blocks, work)
+    def shrink(self, layer: int, group: str, x_TK: Tensor, *, out: bool) -> list[Tensor]:
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
+            return [
+                lora_shrink(
+                    x_TK, tables[layer][group].a, tables[layer][group].ranks, late if out else work
+                )
+                for tables, work, late in self.parts
+            ]
+
+    def expand(
+        self, layer: int, group: str, narrow: list[Tensor], y_TN: Tensor, *, out: bool
+    ) -> None:
+        torch.cuda.current_stream().wait_stream(self.side)
+        for h, (tables, work, late) in zip(narrow, self.parts, strict=True):
+            table = tables[layer][group]
+            lora_expand(y_TN, h, table.b, table.ranks, table.blocks, late if out else work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,17 +268,22 @@ def pin(host: HostAdapter, linears: Mapping[str, Linear], dtype: torch.dtype) ->
     }
     wanted = [group for layer in host.layers for group, weight in layer.items() if weight]
     memory = torch.zeros(sum(sum(sizes[group]) for group in wanted), dtype=dtype).pin_memory()
-    layers: list[dict[str, PinnedMatrix | None]] = []
+    layers: list[dict[str, PinnedMatrix]] = []
+    ranks: list[list[int]] = []
     start = 0
     for layer in host.layers:
         layers.append({})
-        for group, weight in layer.items():
-            layers[-1][group] = None
+        ranks.append([])
+        for group, linear in linears.items():
+            weight = layer[group]
+            scales = (0.0,) * len(linear.widths) if weight is None else weight.scales
+            ranks[-1] += [weight.rank if weight and scale else 0 for scale in scales]
             if weight is not None:
                 a, b = torch.split(memory[start : start + sum(sizes[group])], sizes[group])
-                layers[-1][group] = _laid_out(weight, linears[group], bucket, a, b)
+                layers[-1][group] = _laid_out(weight, linear, bucket, a, b)
                 start += sum(sizes[group])
-    return PinnedAdapter(host.rank, memory.nbytes, layers)
+    pinned_ranks = torch.tensor(ranks, dtype=torch.int32).pin_memory()
+    return PinnedAdapter(host.rank, memory.nbytes, layers, pinned_ranks)
 
 
 def _laid_out(
@@ -257,10 +294,9 @@ def _laid_out(
     a[:, : weight.rank] = weight.a.view(slices, weight.rank, linear.num_in)
     scales = torch.tensor(weight.scales).repeat_interleave(torch.tensor(linear.widths))
     b[:, : weight.rank] = weight.b * scales[:, None]
-    ranks = tuple(weight.rank if scale else 0 for scale in weight.scales)
-    return PinnedMatrix(a.view(slices * bucket, linear.num_in), b, ranks)
+    return PinnedMatrix(a.view(slices * bucket, linear.num_in), b)
 
 
 def _narrow(work: LoraWork, count: int, num_slots: int) -> LoraWork:
     """The same buffers with a grid for `count` tokens."""
-    return replace(work, tiles=work.tiles[: ceil_div(count, TILE) + num_slots])
+    return replace(work, tiles=work.tiles[: ceil_div(count, work.tile) + num_slots])

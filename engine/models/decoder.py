@@ -9,7 +9,7 @@ projection.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -64,10 +64,14 @@ class KVCache:
 
 
 class LoraStep(Protocol):
-    """What the adapters of a step add to the base model's linears."""
+    """What the adapters of a step add to the base model's linears: y += B·A·x, in two halves so
+    that the first may run beside the base model's product. `out`: x and y hold only the wanted
+    tokens."""
 
-    def add(self, layer: int, group: str, x_TK: Tensor, y_TN: Tensor, *, out: bool = False) -> None:
-        """y += B·A·x for rows with an adapter. `out`: x and y hold only the wanted tokens."""
+    def shrink(self, layer: int, group: str, x_TK: Tensor, *, out: bool) -> Any: ...
+
+    def expand(self, layer: int, group: str, narrow: Any, y_TN: Tensor, *, out: bool) -> None:
+        """`narrow` is what `shrink` gave."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,9 +134,11 @@ class Decoder:
         self, i: int, group: str, x_TK: Tensor, weight: PackedWeight, step: StepInput, last: bool
     ) -> Tensor:
         """The base model's matrix, and what each row's adapter adds to it."""
+        if step.lora is None:
+            return packed_gemm(x_TK, weight)
+        narrow = step.lora.shrink(i, group, x_TK, out=last)
         y_TN = packed_gemm(x_TK, weight)
-        if step.lora is not None:
-            step.lora.add(i, group, x_TK, y_TN, out=last)
+        step.lora.expand(i, group, narrow, y_TN, out=last)
         return y_TN
 
     def _attend(

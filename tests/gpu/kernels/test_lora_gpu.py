@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.kernels.lora_expand import lora_expand, output_blocks
-from engine.kernels.lora_plan import TILE, fill_work, make_tiles, make_work
+from engine.kernels.lora_plan import TILE, fill_work, make_tiles, make_work, prompt_tile
 from engine.kernels.lora_shrink import lora_shrink
 from tests.unit.kernels.lora_cases import Case, check
 
@@ -24,8 +24,9 @@ def test_shrink_and_expand_equal_float64(tokens: int, bucket: int, dtype: torch.
     slots = tuple(draw.integers(-1, 8, tokens).tolist())
     for widths, num_in in ((QKV, 4096), (GATE_UP, 4096), ((4096,), 14336)):
         ranks = tuple(tuple(draw.integers(0, bucket + 1, len(widths)).tolist()) for _ in range(8))
+        tile = prompt_tile(dtype) if tokens == 512 else TILE
         check(Case(slots=slots, ranks=ranks, widths=widths, num_in=num_in, bucket=bucket,
-                   dtype=dtype), CUDA)  # fmt: skip
+                   dtype=dtype, tile=tile), CUDA)  # fmt: skip
 
 
 def test_one_graph_serves_any_plan() -> None:

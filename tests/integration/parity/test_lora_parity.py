@@ -152,9 +152,9 @@ def test_a_shuffled_slot_map_is_noticed(subject: Subject, monkeypatch: pytest.Mo
     kind, method = (DeviceBank, "plan") if torch.cuda.is_available() else (SlotBank, "step")
     right = getattr(kind, method)
 
-    def shuffled(self: object, slots: np.ndarray, *rest: object) -> object:
+    def shuffled(self: object, slots: np.ndarray, *rest: object, **named: object) -> object:
         swapped = np.where(slots >= 0, slots ^ 1, slots).astype(np.int32)
-        return right(self, swapped, *rest)
+        return right(self, swapped, *rest, **named)
 
     monkeypatch.setattr(kind, method, shuffled)
     subject.core.reset_prefix_cache()

@@ -28,6 +28,7 @@ class Case:
     widths: tuple[int, ...]  # outputs of each slice
     num_in: int
     bucket: int  # rank that the slots are made for
+    tile: int = TILE
     dtype: torch.dtype = torch.float32
 
     def __str__(self) -> str:
@@ -37,8 +38,8 @@ class Case:
 
 
 def plan_of(case: Case, device: torch.device) -> LoraWork:
-    work = make_work(len(case.slots) + 3, len(case.ranks), device)
-    fill_work(work, make_tiles(np.array(case.slots, np.int32), TILE))
+    work = make_work(len(case.slots) + 3, len(case.ranks), device, case.tile)
+    fill_work(work, make_tiles(np.array(case.slots, np.int32), case.tile))
     return work
 
 

@@ -101,8 +101,10 @@ def words_of_callers(node: ast.AST) -> bool:
 
 
 def lost_task(node: ast.AST) -> bool:
-    """A task that nobody holds may be collected while it runs, and its error is never seen."""
-    return isinstance(node, ast.Expr) and calls(".create_task", ".ensure_future")(node.value)
+    """A task that nobody holds may be collected while it runs, and its error is never seen. Task
+    groups hold theirs."""
+    loose = calls("asyncio.create_task", "loop.create_task", "asyncio.ensure_future")
+    return isinstance(node, ast.Expr) and loose(node.value)
 
 
 def guessed(node: ast.AST) -> bool:
@@ -116,6 +118,8 @@ def guessed(node: ast.AST) -> bool:
     )
 
 
+# where the names in the text are Django's own, quoted by its connection
+EXCEPT = {("apps/usage/store.py", "SQL from values")}
 RULES: dict[str, tuple[Rule, str, str]] = {
     "formats that carry code": (
         imports("pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"),
@@ -176,7 +180,8 @@ def test_our_code_keeps_the_rules():
     broken = []
     for file in modules(*CODE):
         nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        path = str(file.relative_to(ROOT))
         for name, (rule, _, _) in RULES.items():
             lines = [getattr(node, "lineno", 0) for node in nodes if rule(node)]
-            broken += [f"{file.relative_to(ROOT)}:{line}: {name}" for line in lines]
+            broken += [f"{path}:{line}: {name}" for line in lines if (path, name) not in EXCEPT]
     assert broken == []

@@ -1,6 +1,6 @@
 """Speed of the GPU kernels, replayed from CUDA graphs: `python -m benchmarks.kernels [what …]`.
 
-what: ceilings decode prefill rows sample (default: these), skinny (few-row products beside cuBLAS),
+what: ceilings decode prefill rows sample (default: these), skinny (one-row products beside cuBLAS),
 sweep (launch variants of both attention kernels; prints rows for engine/kernels/tuning.py). Every
 time is the median of replays of a graph that walks through enough separate buffers (as layers do)
 to leave the L2 cache behind; bandwidth counts K and V once, arithmetic counts visible pairs only.

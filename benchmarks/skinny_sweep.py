@@ -1,4 +1,4 @@
-"""Few-row products beside cuBLAS, over launch variants: `python -m benchmarks.kernels skinny`."""
+"""One-row products beside cuBLAS, over launch variants: `python -m benchmarks.kernels skinny`."""
 
 from __future__ import annotations
 
@@ -25,27 +25,23 @@ VARIANTS = [
 
 def skinny() -> None:
     for name, matrices in MATRICES.items():
-        print(
-            f"\nfew rows, {name}\n   rows     N x K        cuBLAS us   ours us  TB/s   best launch"
-        )
-        for rows, (num_out, width) in product((1, 2, 4), matrices):
-            count = max(2, COLD_BYTES // (num_out * width * 2))
+        print(f"\none row, {name}\n       N x K       cuBLAS us   ours us  TB/s   best launch")
+        for num_out, width in matrices:
+            count = min(32, max(2, COLD_BYTES // (num_out * width * 2)))
             weights = [
-                torch.randn(num_out, width, device=CUDA, dtype=torch.bfloat16)
-                for _ in range(min(32, count))
+                torch.randn(num_out, width, device=CUDA, dtype=torch.bfloat16) for _ in range(count)
             ]
-            x = torch.randn(rows, width, device=CUDA, dtype=torch.bfloat16)
+            x = torch.randn(1, width, device=CUDA, dtype=torch.bfloat16)
             theirs = timed([partial(F.linear, x, w) for w in weights])
             found: list[tuple[float, SkinnyLaunch]] = []
-            for launch in VARIANTS if rows == 1 else VARIANTS[::2]:
-                if launch.block_k > width:
-                    continue
-                span = timed([partial(skinny_gemm, x, w, None, launch) for w in weights])
-                found.append((span, launch))
+            for launch in VARIANTS:
+                if launch.block_k <= width:
+                    span = timed([partial(skinny_gemm, x, w, None, launch) for w in weights])
+                    found.append((span, launch))
             best, launch = min(found, key=lambda pair: pair[0])
             chosen = timed([partial(skinny_gemm, x, w, None) for w in weights])
             print(
-                f"{rows:>7}{num_out:>7} x {width:<6}{theirs * 1e6:>12.1f}{best * 1e6:>10.1f}"
+                f"{num_out:>8} x {width:<6}{theirs * 1e6:>12.1f}{best * 1e6:>10.1f}"
                 f"{num_out * width * 2 / best / 1e12:>6.2f}   n {launch.block_n}, k "
                 f"{launch.block_k}, warps {launch.warps}; by default {chosen * 1e6:.1f}",
                 flush=True,

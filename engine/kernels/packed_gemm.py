@@ -8,7 +8,7 @@ elsewhere weights are widened in registers and x keeps its 24 bits, at half the 
 float32 weights. Every y[t, n] is one chain of fused multiply-adds over k, so it does not depend
 on T. Tolerance against float64: 2e-5 for unit-variance inputs as the kernel meets them.
 Without a C compiler the weights are kept as float32 [N, K] and torch's GEMM is used. On a GPU x, W,
-b and y share one type, W stays [N, K] and cuBLAS computes, or skinny_gemm.py where rows are few.
+b and y share one type, W stays [N, K] and cuBLAS computes, for one row skinny_gemm.py.
 Bench: python -m benchmarks.kernels packed_gemm
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from engine.kernels.cpu import library
 from engine.kernels.gpu import on_gpu
-from engine.kernels.skinny_gemm import MOST_ROWS, skinny_gemm
+from engine.kernels.skinny_gemm import skinny_gemm
 
 PANEL = 32
 
@@ -75,13 +75,13 @@ def packed_gemm_ref(x_TK: Tensor, weight_NK: Tensor, bias_N: Tensor | None) -> T
 
 
 def packed_gemm(x_TK: Tensor, weight: PackedWeight, out_TN: Tensor | None = None) -> Tensor:
-    """Launcher: compiled C on packed panels, Triton for few rows on a GPU, else torch.
+    """Launcher: compiled C on packed panels, Triton for one row on a GPU, else torch.
 
     Compiled C fills `out_TN` where it is given; use the tensor that is returned.
     """
     if weight.panels is not None and (lib := library()) is not None:
         return lib.packed_gemm(x_TK, weight, out_TN)
     assert weight.plain_NK is not None
-    if x_TK.shape[0] <= MOST_ROWS and on_gpu(x_TK):
+    if x_TK.shape[0] == 1 and on_gpu(x_TK):
         return skinny_gemm(x_TK, weight.plain_NK, weight.bias_N)
     return packed_gemm_ref(x_TK, weight.plain_NK, weight.bias_N)

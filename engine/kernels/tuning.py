@@ -68,10 +68,12 @@ class SkinnyLaunch:
     warps: int
 
 
-def skinny_launch(device: torch.device, num_out: int, width: int, rows: int) -> SkinnyLaunch:
-    """Small blocks of outputs where there are few, so that every multiprocessor has work."""
-    block_n = 4 if num_out <= 2048 else 8
-    return SkinnyLaunch(block_n=block_n, block_k=min(pad(width), 512 if rows < 3 else 256), warps=4)
+def skinny_launch(num_out: int, width: int) -> SkinnyLaunch:
+    """The best or near it of each matrix swept on an H200 (docs/LOG.md, 2026-11-23): long rows in
+    large steps, few outputs a program where there are few, so that all multiprocessors work."""
+    if width < 2048:
+        return SkinnyLaunch(block_n=8, block_k=min(pad(width), 512), warps=4)
+    return SkinnyLaunch(block_n=2 if num_out <= 2048 else 4, block_k=1024, warps=4)
 
 
 def _tile_within(head_dim: int, dtype: torch.dtype, tile_bytes: int) -> int:

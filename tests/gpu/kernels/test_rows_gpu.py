@@ -30,6 +30,17 @@ def test_norms_equal_float64(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("num_out", "width"), [(1, 1), (33, 1000), (1024, 3072), (6144, 4096)])
+def test_one_row_products_equal_float64(num_out: int, width: int, dtype: torch.dtype) -> None:
+    row_cases.check_skinny(num_out, width, dtype, CUDA)
+
+
+@pytest.mark.parametrize("width", [64, 1000, 4096])
+def test_embedding_reads_tokens_the_host_has_not_seen(width: int) -> None:
+    row_cases.check_embed(width, torch.bfloat16, CUDA)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh"])
 @pytest.mark.parametrize(("tokens", "width"), [(1, 1), (3, 1100), (70, 14336)])
 def test_gated_activations_equal_float64(

@@ -19,6 +19,7 @@ import torch
 from engine.kernels.add_norm import add_norm_gpu
 from engine.kernels.attention_plan import AttentionPlan, make_work, plan_attention
 from engine.kernels.decode_attention import decode_attention
+from engine.kernels.embed_tokens import embed_tokens_gpu
 from engine.kernels.gated_activation import gated_activation_gpu
 from engine.kernels.lora_expand import lora_expand, output_blocks
 from engine.kernels.lora_plan import make_work as make_lora_work
@@ -27,6 +28,7 @@ from engine.kernels.prefill_attention import prefill_attention
 from engine.kernels.rope_cache import HeadLayout, rope_cache_gpu
 from engine.kernels.sample_gumbel import make_draw_buffers
 from engine.kernels.sample_step import sample_step
+from engine.kernels.skinny_gemm import skinny_gemm
 from tests.unit.kernels.ahead_of_time import SHARED_LIMIT, Usage, compile_for
 from tests.unit.kernels.row_cases import sample_rows
 
@@ -73,6 +75,12 @@ def rows(dtype: torch.dtype) -> None:
     x_TE = torch.zeros(4, 4096, dtype=dtype)
     add_norm_gpu(x_TE, x_TE.clone(), x_TE[0], 1e-6)
     add_norm_gpu(x_TE, x_TE.clone(), x_TE[0], 1e-6, x_TE[0], layer_norm=True)
+    for num_out, width in ((6144, 4096), (4096, 1024), (33, 100)):
+        skinny_gemm(
+            torch.zeros(1, width, dtype=dtype), torch.zeros(num_out, width, dtype=dtype), None
+        )
+    ids, last = torch.zeros(4, dtype=torch.int32), torch.zeros(5, dtype=torch.int64)
+    embed_tokens_gpu(ids, last, x_TE)
     for kind in ("silu", "gelu", "gelu_tanh"):
         gated_activation_gpu(torch.zeros(4, 8192, dtype=dtype), kind)
     for dim in (64, 80, 96, 128, 256):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.kernels.add_norm import add_layer_norm_ref, add_norm_gpu, add_norm_ref
 from engine.kernels.attention_plan import AttentionPlan
+from engine.kernels.embed_tokens import embed_tokens_gpu, embed_tokens_ref
 from engine.kernels.gated_activation import (
     Activation,
     gated_activation_gpu,
@@ -21,6 +22,7 @@ from engine.kernels.sample_filter import sample_filter
 from engine.kernels.sample_gumbel import make_draw_buffers, noise_ref
 from engine.kernels.sample_logits import ADJUSTED, FILTERED, SampleRows, adjust_logits_ref
 from engine.kernels.sample_step import sample_step, token_logprobs
+from engine.kernels.skinny_gemm import skinny_gemm, skinny_gemm_ref
 
 # (relative, absolute): one rounding of the result, two where a step between is rounded too
 CLOSE = {torch.float32: (2e-6, 2e-6), torch.float16: (2e-3, 2e-3), torch.bfloat16: (1.6e-2, 1.6e-2)}
@@ -57,6 +59,27 @@ def check_norm(
     else:
         ref = add_norm_ref(None, total, weight.double(), 1e-6)
     close(out, ref, dtype)
+
+
+def check_skinny(num_out: int, width: int, dtype: torch.dtype, device: torch.device) -> None:
+    generator = torch.Generator().manual_seed(num_out)
+    x = torch.randn(1, width, generator=generator).to(dtype)
+    weight = (torch.randn(num_out, width, generator=generator) * width**-0.5).to(dtype)
+    bias = torch.randn(num_out, generator=generator).to(dtype)
+    for b in (None, bias):
+        out = skinny_gemm(x.to(device), weight.to(device), None if b is None else b.to(device))
+        ref = skinny_gemm_ref(x.double(), weight.double(), None if b is None else b.double())
+        close(out, ref, dtype, slack=10.0)
+
+
+def check_embed(width: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Ids known to the host, ids of rows, and a row whose token failed."""
+    embed = torch.randn(30, width).to(dtype)
+    last = torch.tensor([7, -1, 29, 4])
+    ids = torch.tensor([0, 29, -1, -2, -3, -4, 5], dtype=torch.int32)
+    out = embed_tokens_gpu(ids.to(device), last.to(device), embed.to(device))
+    assert torch.equal(out.cpu(), embed[[0, 29, 7, 0, 29, 4, 5]])
+    assert torch.equal(out.cpu(), embed_tokens_ref(ids, last, embed))
 
 
 def check_activation(

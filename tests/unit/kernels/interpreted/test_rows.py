@@ -23,6 +23,17 @@ def test_norms_equal_float64(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("num_out", "width"), [(1, 1), (33, 600), (16, 512), (7, 2100), (8, 2048)])
+def test_one_row_products_equal_float64(num_out: int, width: int, dtype: torch.dtype) -> None:
+    row_cases.check_skinny(num_out, width, dtype, CPU)
+
+
+@pytest.mark.parametrize("width", [64, 1100])
+def test_embedding_reads_tokens_the_host_has_not_seen(width: int) -> None:
+    row_cases.check_embed(width, torch.float32, CPU)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh"])
 def test_gated_activations_equal_float64(kind: Activation, dtype: torch.dtype) -> None:
     row_cases.check_activation(2, 1100, dtype, CPU, kind)

@@ -316,6 +316,8 @@ class EngineCore:
             self._in_flight.append((batch, self.runner.launch(batch.plan)))
         except Exception as error:
             self._break_down([batch], error)
+            while self._in_flight:  # the next plan may seat a row that this one preempted
+                self._collect(*self._in_flight.popleft())
 
     def _collect(self, batch: Batch, pending: PendingStep) -> None:
         try:

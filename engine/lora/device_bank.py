@@ -30,6 +30,7 @@ from engine.models.spec import ModelSpec
 from engine.scheduler.plan import SlotChange
 
 MIB = 1 << 20
+LEFT_FREE = 1 << 30  # bytes, for activations of steps that no graph holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +123,20 @@ class DeviceBank:
         with self._lock:
             if bucket in self._stacks:
                 return
-            try:
-                stack = self._make_stack(bucket)
-            except torch.OutOfMemoryError:
-                free, _ = torch.cuda.mem_get_info(self._device)
-                raise EngineStartError(
-                    f"{self._max_loras} slots of rank {bucket} need {self.bytes_of(bucket) // MIB} "
-                    f"MiB of GPU memory, {free // MIB} MiB are free.",
-                    "Lower max_loras, or gpu_memory_utilization.",
-                ) from None
+            self._check_room(bucket)
+            stack = self._make_stack(bucket)
             torch.cuda.current_stream(self._device).synchronize()
             self._stacks = dict(sorted({**self._stacks, bucket: stack}.items()))
+
+    def _check_room(self, bucket: int) -> None:
+        """What the steps of the base model take must stay free."""
+        free, _ = torch.cuda.mem_get_info(self._device)
+        if free - self.bytes_of(bucket) < LEFT_FREE:
+            raise EngineStartError(
+                f"{self._max_loras} slots of rank {bucket} need {self.bytes_of(bucket) // MIB} "
+                f"MiB of GPU memory; {free // MIB} MiB are free, and {LEFT_FREE // MIB} must stay.",
+                "Lower max_loras, or gpu_memory_utilization.",
+            )
 
     def bytes_of(self, bucket: int) -> int:
         """Of one bucket's slots."""

@@ -317,6 +317,7 @@ class AdapterManager:
     def _clear_slot(self, adapter: _Adapter) -> None:
         if adapter.slot >= 0:
             del self._slots[adapter.slot]
+            self._changes = [change for change in self._changes if change.slot != adapter.slot]
             self._changes.append(SlotChange(adapter.slot, None))
             adapter.slot = -1
 

@@ -37,7 +37,6 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> EngineCore:
     """Load everything and return a core that can step. Raises `EngineStartError`."""
     report = on_progress or (lambda phase, done, total: None)
-    device = pick_device(config)
     config = _with_folders(config)
     folder = Path(config.model)
     override_values(config.override_generation_config)  # a web process trusts what an engine took
@@ -46,6 +45,7 @@ def build_core(config: EngineConfig, on_progress: OnProgress | None = None) -> E
             raise EngineStartError("Pooling models compute on CPUs only.", "Use --device cpu.")
         _prepare_cpu(config)
         return build_pooling_core(config, card, load_tokenizer(config), report)
+    device = pick_device(config)
     spec = read_spec(folder, config.hf_overrides)
     tokenizer = load_tokenizer(config)
     _prepare_cpu(config)

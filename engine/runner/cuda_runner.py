@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import InvalidRequest
+from engine.errors import InternalError, InvalidRequest, PagodaError
 from engine.kernels.attention_plan import AttentionWork, make_work, narrow_work
 from engine.logs import event_log
 from engine.lora.device_bank import DeviceBank
@@ -60,10 +60,10 @@ class CudaRunner:
         self._bank, self._num_stacks = bank, 0
         self.num_blocks, self.block_size = cache.keys[0].shape[0], cache.keys[0].shape[2]
         self.max_model_len, self.vocab_size = max_model_len, spec.vocab_size
-        self._max_seqs, self._max_tokens = max_num_seqs, max_num_batched_tokens
+        self._max_seqs, self._max_tokens = max_num_seqs, max(max_num_batched_tokens, max_num_seqs)
         shape = BatchShape(rows=max_num_seqs, max_len=max_model_len, block_size=self.block_size)
         self._batch = DeviceBatch(
-            shape, max_num_batched_tokens, device, dynamic_rope=model.rotary.dynamic
+            shape, self._max_tokens, device, dynamic_rope=model.rotary.dynamic
         )
         self._sampler = DeviceSampler(
             max_num_seqs,
@@ -79,7 +79,7 @@ class CudaRunner:
         self._logits = torch.zeros(max_num_seqs, spec.vocab_size, dtype=dtype, device=device)
         self._work = make_work(
             num_seqs=max_num_seqs,
-            num_tokens=max_num_batched_tokens,
+            num_tokens=self._max_tokens,
             num_heads=spec.num_heads,
             num_kv_heads=spec.num_kv_heads,
             head_dim=spec.head_dim,
@@ -95,6 +95,7 @@ class CudaRunner:
         ]
         self._turn = 0
         self._previous: CudaStep | None = None
+        self._eager: set[StepShape] = set()  # with adapters, that could not be recorded
         self.eager_steps = self.replayed_steps = 0
 
     @torch.inference_mode()
@@ -155,11 +156,10 @@ class CudaRunner:
             self._scores.start(start)
             try:
                 self._sampler.start(start)
-            except Exception:  # its bad_words, say, are no text for the tokenizer
+            except Exception as error:  # its bad_words, say, are no text for the tokenizer
                 log.exception("row_not_started", rid=start.request_id)
-                result.failed[start.row] = InvalidRequest(
-                    "The request's sampling fields cannot be used with this model."
-                )
+                self._sampler.end(start.row)
+                result.failed[start.row] = _not_started(error)
         for row, _, blocks in plan.new_blocks:
             self._batch.add_blocks(row, blocks)
         self._batch.send_blocks()
@@ -185,7 +185,7 @@ class CudaRunner:
             self.eager_steps += 1
             self._compute(shape)
             if shape.lora and self._is_captured_size(shape):
-                self._graphs.record(shape, partial(self._compute, shape))
+                self._record(shape)
         drawn = self._draw(rows, previous) if len(rows) else None
         self._turn = (self._turn + 1) % RING
         tokens = self._tokens[self._turn][: len(rows)]
@@ -210,7 +210,17 @@ class CudaRunner:
         return found if plan.slots is None else replace(found, lora=True)
 
     def _is_captured_size(self, shape: StepShape) -> bool:
+        if shape in self._eager:
+            return False
         return shape.tokens in (self._decode_sizes if shape.decodes else self._mixed_sizes)
+
+    def _record(self, shape: StepShape) -> None:
+        """For the next step of this shape; the one that has just been launched stays as it is."""
+        try:
+            self._graphs.record(shape, partial(self._compute, shape))
+        except RuntimeError:  # no memory for it, say: such steps go on without a graph
+            log.exception("graph_not_recorded", tokens=shape.tokens, seqs=shape.seqs)
+            self._eager.add(shape)
 
     def _change_slots(self, bank: DeviceBank, changes: list[SlotChange]) -> None:
         """Graphs with adapters are recorded on the way, each when its shape first comes; those
@@ -284,6 +294,12 @@ class CudaRunner:
             self.capture(lambda done, total: None)
         elif not held:
             torch.cuda.empty_cache()
+
+
+def _not_started(error: Exception) -> PagodaError:
+    if isinstance(error, RuntimeError):  # the device's, not the request's
+        return InternalError("The GPU could not take the request's sampling fields.")
+    return InvalidRequest("The request's sampling fields cannot be used with this model.")
 
 
 class CudaStep:

@@ -10,9 +10,11 @@ import torch
 from engine.config import EngineConfig
 from engine.errors import EngineStartError
 from engine.kernels.gpu import VERSION
+from engine.logs import event_log
 from engine.runner.memory import MIB, free_memory
 
 LEAST_CAPABILITY = (8, 0)  # bf16 matrix instructions and asynchronous copies
+log = event_log(__name__)
 CPU_HELP = "Use --device cpu, or a machine with an NVIDIA GPU and its driver."
 
 
@@ -24,19 +26,21 @@ def pick_device(config: EngineConfig) -> torch.device:
         built = "" if torch.version.cuda else " (this torch was built without CUDA)"
         raise EngineStartError(f"No CUDA device can be used{built}.", CPU_HELP)
     device = torch.device("cuda", torch.cuda.current_device())
-    capability = torch.cuda.get_device_capability(device)
-    if capability < LEAST_CAPABILITY:
-        raise EngineStartError(
-            f"{torch.cuda.get_device_name(device)} has compute capability "
-            f"{capability[0]}.{capability[1]}; the kernels need 8.0 or newer.",
-            CPU_HELP,
-        )
-    if not VERSION:
-        raise EngineStartError(
-            "The GPU kernels need Triton, which is not installed.",
-            "Install triton 3.6 or newer, or use --device cpu.",
-        )
-    return device
+    if (cause := _unfit(device)) is None:
+        return device
+    if config.device == "auto":
+        log.warning("gpu_not_used", cause=cause)
+        return torch.device("cpu")
+    raise EngineStartError(cause, CPU_HELP)
+
+
+def _unfit(device: torch.device) -> str | None:
+    """Why the kernels cannot run there."""
+    major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < LEAST_CAPABILITY:
+        name = torch.cuda.get_device_name(device)
+        return f"{name} has compute capability {major}.{minor}; the kernels need 8.0 or newer."
+    return None if VERSION else "The GPU kernels need Triton 3.6 or newer, which is not installed."
 
 
 def free_on(device: torch.device, config: EngineConfig) -> int:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import InternalError, InvalidRequest, PagodaError
-from engine.kernels.gpu import pad
 from engine.kernels.sample_gumbel import EMPTY_ROW, NAN_ROW, make_draw_buffers, sample_draw_gpu
 from engine.kernels.sample_logits import ADJUSTED, FILTERED, SampleRows
 from engine.kernels.sample_step import sample_step, token_logprobs
@@ -27,6 +27,7 @@ from engine.runner.grammar_rows import GrammarRows
 from engine.runner.step_buffers import NUM_SETTINGS, DrawFields
 from engine.scheduler.plan import RowStart
 
+BIAS_WIDTHS = (16, 128, 1024)  # biases a row of the table holds: few, each compiles a kernel
 FLAGS, TABLE, TEMPERATURE, TOP_K, TOP_P, MIN_P, REPETITION, FREQUENCY, PRESENCE = range(9)
 _SEED_MASK = 2**64 - 1
 
@@ -65,7 +66,8 @@ class DeviceSampler:
         self._draws, self._last_tokens = draws, last_tokens
         self.tokens = torch.zeros(rows, dtype=torch.int64, device=device)
         self._buffers = make_draw_buffers(rows, vocab_size, device)
-        self._tables = self._make_tables(1, 1)
+        self._tables = self._no_tables()
+        self._has_tables = False
 
     def start(self, start: RowStart) -> None:
         row, params, reals = start.row, start.params, self._reals
@@ -177,28 +179,31 @@ class DeviceSampler:
             bias=tables.bias,
         )
 
-    def _make_tables(self, rows: int, num_bias: int) -> _Tables:
-        width, words = (self._vocab_size, (self._vocab_size + 31) // 32) if rows > 1 else (1, 1)
+    def _make_tables(self) -> _Tables:
+        rows, words = self._rows, (self._vocab_size + 31) // 32
         ints: dict[str, Any] = {"dtype": torch.int32, "device": self._device}
         return _Tables(
-            uses=torch.zeros(rows, width, **ints),
+            uses=torch.zeros((rows, self._vocab_size), **ints),
             allowed=torch.full((rows, words), -1, **ints),
-            bias_ids=torch.full((rows, num_bias), -1, **ints),
-            bias=torch.zeros(rows, num_bias, device=self._device),
+            bias_ids=torch.full((rows, BIAS_WIDTHS[0]), -1, **ints),
+            bias=torch.zeros(rows, BIAS_WIDTHS[0], device=self._device),
         )
+
+    def _no_tables(self) -> _Tables:
+        """What launches are given while no row has constraints: nothing reads it."""
+        none = torch.zeros((1, 1), dtype=torch.int32, device=self._device)
+        return _Tables(none, none, none, none.float())
 
     def _fill_tables(self, start: RowStart) -> None:
         """Seat a row with constraints: what its text has used, its bias, its lasting mask."""
         row, constraints = start.row, self._constraints[start.row]
-        if self._tables.uses.shape[0] != self._rows:
-            self._tables = self._make_tables(self._rows, 16)
-        num_bias = pad(max(1, len(constraints.bias_ids)))
-        tables = self._tables
-        if num_bias > tables.bias_ids.shape[1]:
-            wider = self._make_tables(self._rows, num_bias)
-            wider.bias_ids[:, : tables.bias_ids.shape[1]] = tables.bias_ids
-            wider.bias[:, : tables.bias.shape[1]] = tables.bias
-            tables.bias_ids, tables.bias = wider.bias_ids, wider.bias
+        if not self._has_tables:
+            self._tables, self._has_tables = self._make_tables(), True
+        tables, count = self._tables, len(constraints.bias_ids)
+        if (wanted := next(w for w in BIAS_WIDTHS if w >= count)) > tables.bias_ids.shape[1]:
+            missing = wanted - tables.bias_ids.shape[1]
+            tables.bias_ids = F.pad(tables.bias_ids, (0, missing), value=-1)
+            tables.bias = F.pad(tables.bias, (0, missing))
         tables.bias_ids[row] = -1
         if len(constraints.bias_ids):
             ids = torch.from_numpy(constraints.bias_ids.astype(np.int32))

@@ -122,7 +122,11 @@ class GrammarRows:
         told = [(self._matchers[row], i) for row, i in pairs if i >= 0 and row in self._matchers]
         alone, began = self._wary > 0 or len(told) == 1, time.thread_time()
         for matcher, token_id in told:
-            matcher.accept(token_id)
+            try:
+                matcher.accept(token_id)
+            except Exception:  # costs this request only
+                log.exception("token_not_followed", token_id=token_id)
+                matcher.error = InternalError("The grammar of this request could not be followed.")
             if alone:
                 began = _judge(matcher, began)
         self._doubt(began)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import InvalidRequest
+from engine.errors import InvalidRequest, PagodaError
 from engine.structured.bindings import core
 from engine.structured.compiler import Grammar
 from engine.structured.outputs import Thought
@@ -39,7 +39,7 @@ class Matcher:
         self._goes_on, self._left = ignore_eos, min_tokens
         self._alive = True  # false: what was written can only become a start of reasoning
         self._ended = False  # the end was said
-        self.error: InvalidRequest | None = None
+        self.error: PagodaError | None = None
         for token_id in output:
             self.accept(token_id)
 

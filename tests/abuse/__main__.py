@@ -21,7 +21,7 @@ from tests.abuse.streams import GoodStreams, percentile
 from tests.evidence import add
 from tests.served import ROOT, Served, serving
 
-PARTS = ("-m engine", "inference_site.web")
+PARTS = ("-m engine --", "inference_site.web")  # not the children of these
 
 
 def main() -> int:

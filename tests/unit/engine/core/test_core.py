@@ -273,6 +273,29 @@ def test_a_crashed_step_ends_its_requests_and_later_ones_work(overlap):
     assert harness.tokens("b") == expected([3, 4], 8)
 
 
+def test_a_launch_that_fails_lets_the_step_in_flight_end_first(monkeypatch):
+    """The next plan may seat again what the failed one preempted."""
+    runner = FakeRunner(overlap=True)
+    harness = make_harness(runner)
+    harness.submit("whole", [1, 2], max_tokens=1)
+    harness.submit("cut", [3, 4])
+    harness.step()
+    assert len(harness.core._in_flight) == 1
+
+    def no_launch(plan):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "launch", no_launch)
+        harness.step()
+    assert not harness.core._in_flight
+    assert harness.kinds("cut")[-1] is REFUSED
+    assert harness.tokens("whole") == expected([1, 2], 1)
+    harness.submit("later", [5, 6])
+    harness.drain()
+    assert harness.tokens("later") == expected([5, 6], 8)
+
+
 def test_a_runner_that_stays_broken_stops_the_engine():
     harness = make_harness(FakeRunner(crash_steps=set(range(100))))
     for i in range(9):

@@ -297,6 +297,18 @@ def test_a_failed_step_fills_its_slots_again(world):
     assert world.manager.take_changes() == [SlotChange(0, "a")]
 
 
+def test_a_slot_that_is_cleared_before_it_was_filled_again_is_only_cleared(world):
+    world.register("a")
+    world.manager.accept("a")
+    world.run("a")
+    world.manager.take_changes()
+    world.end("a")
+    world.manager.refill()
+    world.manager.unregister("a")
+    assert "a" not in world.manager.hosts
+    assert world.manager.take_changes() == [SlotChange(0, None)]
+
+
 @pytest.mark.parametrize(("digest", "pinned"), [("big", False), ("d", True)])
 def test_what_could_not_be_kept_is_not_ready_when_it_is_tried_again(digest, pinned):
     world = World(host_bytes=25)

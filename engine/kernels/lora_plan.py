@@ -56,8 +56,8 @@ class LoraWork:
 
 
 def prompt_tile(dtype: torch.dtype) -> int:
-    """Where prompts bring many tokens of one adapter. float32 stays small: its products, three
-    tf32 ones each, came out wrong at 64 rows (Triton 3.6)."""
+    """Where prompts bring many tokens of one adapter. float32 stays small: its tests
+    failed at 64 rows on an H200 (Triton 3.6), for a cause not looked into."""
     return 64 if dtype.itemsize == 2 else TILE
 
 

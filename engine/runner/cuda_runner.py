@@ -19,17 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import InternalError, InvalidRequest, PagodaError
 from engine.kernels.attention_plan import AttentionWork, make_work, narrow_work
 from engine.logs import event_log
 from engine.lora.device_bank import DeviceBank
 from engine.models.decoder import Decoder, KVCache
 from engine.runner.batch import BatchShape
+from engine.runner.changes import end_rows, start_rows
 from engine.runner.constraints import Constraints, Encode
 from engine.runner.device_batch import DeviceBatch
-from engine.runner.device_sampler import DeviceSampler, Drawn, draw_error
+from engine.runner.device_sampler import DeviceSampler, Drawn
 from engine.runner.graphs import GraphSet, decode_sizes, mixed_sizes, shape_for
 from engine.runner.runner import DoneStep, copy_blocks
+from engine.runner.sampler import draw_error
 from engine.runner.scores import PromptScores
 from engine.runner.step_buffers import RING, StepShape
 from engine.scheduler.plan import PendingStep, SlotChange, StepPlan, StepResult
@@ -137,7 +138,9 @@ class CudaRunner:
             return self._previous
 
     def close(self) -> None:
-        """Give the GPU's memory back; nothing can be launched any more."""
+        """Give the GPU's memory back; nothing can be launched any more. Again: nothing to do."""
+        if not self.__dict__:
+            return
         torch.cuda.synchronize(self._device)
         self._sampler.grammars.close()
         self.__dict__.clear()  # weights, cache and graphs stay while anything names them
@@ -146,22 +149,10 @@ class CudaRunner:
 
     def _apply(self, plan: StepPlan, result: StepResult) -> None:
         """Batch changes of the plan, in its order: ends, copies, starts, new blocks."""
-        for row in plan.ends:
-            self._sampler.end(row)
-            self._scores.end(row)
+        end_rows(plan, self._sampler, self._scores)
         if plan.copies:
             copy_blocks(self._cache, plan.copies)
-        for start in plan.starts:
-            self._batch.start(start)
-            self._scores.start(start)
-            try:
-                self._sampler.start(start)
-            except Exception as error:  # its bad_words, say, are no text for the tokenizer
-                log.exception("row_not_started", rid=start.request_id)
-                self._sampler.end(start.row)
-                result.failed[start.row] = _not_started(error)
-        for row, _, blocks in plan.new_blocks:
-            self._batch.add_blocks(row, blocks)
+        start_rows(plan, result, self._batch, self._sampler, self._scores)
         self._batch.send_blocks()
 
     def _run(self, plan: StepPlan, result: StepResult, previous: CudaStep | None) -> CudaStep:
@@ -296,12 +287,6 @@ class CudaRunner:
             torch.cuda.empty_cache()
 
 
-def _not_started(error: Exception) -> PagodaError:
-    if isinstance(error, RuntimeError):  # the device's, not the request's
-        return InternalError("The GPU could not take the request's sampling fields.")
-    return InvalidRequest("The request's sampling fields cannot be used with this model.")
-
-
 class CudaStep:
     """A step on its way. Its constraints are told the tokens once, by whoever needs them first."""
 
@@ -340,8 +325,7 @@ class CudaStep:
         rows = self._plan.rows[self._picked]
         failed = dict(self._drawn.failed) if self._drawn is not None else {}
         for i in np.flatnonzero(tokens < 0).tolist():
-            if (error := draw_error(int(tokens[i]))) is not None:
-                failed.setdefault(i, error)
+            failed.setdefault(i, draw_error(int(tokens[i])))
         for i, error in failed.items():
             tokens[i] = -1
             result.failed.setdefault(int(rows[i]), error)

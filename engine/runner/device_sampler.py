@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import InternalError, InvalidRequest, PagodaError
-from engine.kernels.sample_gumbel import EMPTY_ROW, NAN_ROW, make_draw_buffers, sample_draw_gpu
+from engine.errors import PagodaError
+from engine.kernels.sample_gumbel import make_draw_buffers, sample_draw_gpu
 from engine.kernels.sample_logits import ADJUSTED, FILTERED, SampleRows
 from engine.kernels.sample_step import sample_step, token_logprobs
 from engine.messages import TokenLogprob
 from engine.runner.constraints import Constraints, Encode, needs_constraints
 from engine.runner.grammar_rows import GrammarRows
+from engine.runner.sampler import chosen_first
 from engine.runner.step_buffers import NUM_SETTINGS, DrawFields
 from engine.scheduler.plan import RowStart
 
@@ -256,23 +257,6 @@ class Drawn:
             token = int(token_ids[i])
             if token < 0:
                 continue
-            top = zip(ids[j][:count], values[j][:count], strict=True)
-            found[i] = [TokenLogprob(token, chosen[j], ranks[j])]
-            found[i] += [
-                TokenLogprob(other, score, place)
-                for place, (other, score) in enumerate(top, 1)
-                if other != token
-            ]
+            mine = TokenLogprob(token, chosen[j], ranks[j])
+            found[i] = chosen_first(mine, ids[j][:count], values[j][:count])
         return found
-
-
-def draw_error(code: int) -> PagodaError | None:
-    """What a negative token means."""
-    if code == NAN_ROW:
-        return InternalError("The model computed a value that is no number.")
-    if code == EMPTY_ROW:
-        return InvalidRequest(
-            "The request's allowed_token_ids, bad_words, min_tokens and grammar leave no "
-            "token that may come next; relax one of them."
-        )
-    return None

@@ -8,17 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import InvalidRequest
-from engine.logs import event_log
 from engine.lora.bank import SlotBank
 from engine.models.decoder import Decoder, KVCache
 from engine.runner.batch import Batch, BatchShape
+from engine.runner.changes import end_rows, start_rows
 from engine.runner.constraints import Encode
 from engine.runner.sampler import Sampler
 from engine.runner.scores import PromptScores
 from engine.scheduler.plan import PendingStep, StepPlan, StepResult
-
-log = event_log(__name__)
 
 
 @dataclass(slots=True)
@@ -84,23 +81,10 @@ class ModelRunner:
 
     def _apply(self, plan: StepPlan, result: StepResult) -> None:
         """Batch changes of the plan, in its order: ends, copies, starts, new blocks."""
-        for row in plan.ends:
-            self._sampler.end(row)
-            self._scores.end(row)
+        end_rows(plan, self._sampler, self._scores)
         if plan.copies:
             copy_blocks(self._cache, plan.copies)
-        for start in plan.starts:
-            self._batch.start(start)
-            try:
-                self._sampler.start(start)
-            except Exception:  # its bad_words, say, are no text for the tokenizer
-                log.exception("row_not_started", rid=start.request_id)
-                result.failed[start.row] = InvalidRequest(
-                    "The request's sampling fields cannot be used with this model."
-                )
-            self._scores.start(start)
-        for row, _, blocks in plan.new_blocks:
-            self._batch.add_blocks(row, blocks)
+        start_rows(plan, result, self._batch, self._sampler, self._scores)
 
     def _sample(self, plan: StepPlan, hidden_SE: Tensor, result: StepResult) -> None:
         rows = plan.rows[plan.samples]

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.errors import InternalError, InvalidRequest, PagodaError
 from engine.kernels.sample_filter import sample_filter
 from engine.kernels.sample_greedy import sample_greedy
-from engine.kernels.sample_gumbel import sample_gumbel
+from engine.kernels.sample_gumbel import EMPTY_ROW, NAN_ROW, sample_gumbel
 from engine.messages import TokenLogprob
 from engine.runner.constraints import Constraints, Encode, needs_constraints
 from engine.runner.grammar_rows import GrammarRows
@@ -78,7 +78,7 @@ class Sampler:
         drawn = np.flatnonzero(temperature)
         token_ids = sample_greedy(logits_SV).numpy()
         for i in np.flatnonzero(token_ids < 0).tolist():
-            failed.setdefault(i, InternalError("The model computed a value that is no number."))
+            failed.setdefault(i, draw_error(NAN_ROW))
         if len(drawn):
             token_ids[drawn] = self._draw(logits_SV, rows, positions, drawn)
         for i in failed:
@@ -138,10 +138,7 @@ class Sampler:
             logits_V = logits_SV[i].numpy()
             constraints.apply(logits_V)
             if logits_V.max() == -np.inf and i not in failed:
-                failed[i] = InvalidRequest(
-                    "The request's allowed_token_ids, bad_words, min_tokens and grammar leave no "
-                    "token that may come next; relax one of them."
-                )
+                failed[i] = draw_error(EMPTY_ROW)
 
     def _remember(self, rows: NDArray[np.int32], token_ids: NDArray[np.int64]) -> None:
         self.grammars.accept(rows, token_ids)
@@ -156,13 +153,23 @@ def top_logprobs(logits_V: Tensor, chosen: int, count: int) -> list[TokenLogprob
     """The chosen token, then the `count` likeliest (the chosen one not twice)."""
     scores_V = logits_V.log_softmax(-1)
     rank = int((scores_V > scores_V[chosen]).sum()) + 1
-    found = [TokenLogprob(chosen, float(scores_V[chosen]), rank)]
-    if count:
-        top = scores_V.topk(min(count, scores_V.shape[0]))
-        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        found += [
-            TokenLogprob(token, score, place)
-            for place, (token, score) in enumerate(pairs, 1)
-            if token != chosen
-        ]
-    return found
+    mine = TokenLogprob(chosen, float(scores_V[chosen]), rank)
+    top = scores_V.topk(min(count, scores_V.shape[0]))
+    return chosen_first(mine, top.indices.tolist(), top.values.tolist())
+
+
+def chosen_first(chosen: TokenLogprob, ids: list[int], scores: list[float]) -> list[TokenLogprob]:
+    """The chosen token, then the likeliest in their order, the chosen one not twice."""
+    pairs = enumerate(zip(ids, scores, strict=True), 1)
+    others = [TokenLogprob(token, score, place) for place, (token, score) in pairs]
+    return [chosen, *(other for other in others if other.token_id != chosen.token_id)]
+
+
+def draw_error(code: int) -> PagodaError:
+    """What a negative token says of its row."""
+    if code == EMPTY_ROW:
+        return InvalidRequest(
+            "The request's allowed_token_ids, bad_words, min_tokens and grammar leave no "
+            "token that may come next; relax one of them."
+        )
+    return InternalError("The model computed a value that is no number.")

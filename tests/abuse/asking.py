@@ -14,8 +14,11 @@ from websockets.sync.client import connect
 
 from tests.abuse.corpus import Bad
 from tests.abuse.forms import FRAMES
+from tests.served import ROOT
 
-LEAKS = re.compile(r"Traceback|0x[0-9a-f]{8}|/site-packages/|File \"|object at |\.py\b|/work/")
+LEAKS = re.compile(
+    r"Traceback|0x[0-9a-f]{8}|/site-packages/|File \"|object at |\.py\b|" + re.escape(f"{ROOT}/")
+)
 
 
 @dataclass

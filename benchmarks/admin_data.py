@@ -149,11 +149,13 @@ def _facts() -> str:
         for i, bound in enumerate(BOUNDS_MS)
     )
     table = connection.ops.quote_name(UsageRecord._meta.db_table)
+    # the limit keeps SQLite from computing a bucket anew wherever it is named
     return f"""
-        SELECT *, {bucket.format("total_ms")} AS total_b,
+        SELECT {_truncated("ended_at", "hour")} AS hour, {", ".join((*NAMES, *SUMMED))},
+            {bucket.format("total_ms")} AS total_b,
             CASE WHEN completion_tokens = 0 THEN -1 ELSE {bucket.format("ttft_ms")} END AS ttft_b,
             CASE WHEN completion_tokens < 2 THEN -1{gaps} ELSE {len(BOUNDS_MS)} END AS itl_b
-        FROM {table}
+        FROM {table} LIMIT {2**62}
     """
 
 
@@ -166,12 +168,11 @@ def _insert_hours() -> str:
     names = [*SUMMED, *_histograms()]
     chosen = [*(f"SUM({name})" for name in SUMMED), *counts]
     group = ", ".join(NAMES)
-    time = _truncated("ended_at", "hour")
     table = connection.ops.quote_name(UsageHour._meta.db_table)
     return f"""
         INSERT INTO {table} (hour, {group}, requests, {", ".join(names)})
-        SELECT {time}, {group}, COUNT(*), {", ".join(chosen)} FROM ({_facts()}) AS facts
-        GROUP BY {time}, {group}
+        SELECT hour, {group}, COUNT(*), {", ".join(chosen)} FROM ({_facts()}) AS facts
+        GROUP BY hour, {group}
     """
 
 

@@ -16,7 +16,7 @@ from django.db.models import Count, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
@@ -24,7 +24,7 @@ from unfold.admin import ModelAdmin
 from apps.models import services
 from apps.models.admin_base import ReadOnlyAdmin, actor_of, chip, column, for_each
 from apps.models.agent.child import log_tail
-from apps.models.fit import Fit, fit_check, most_free_bytes
+from apps.models.fit import Fit, fit_check, rooms_read
 from apps.models.forms import OPTIONS, PREFIX, REGISTERED, ServedModelForm
 from apps.models.models import EngineInstance, Host, ServedModel, State
 from apps.models.overview import beats_read
@@ -232,8 +232,11 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.action(description="Load", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[ServedModel]) -> None:
+        taken = 0  # by those that were loaded before in this loop and hold nothing yet
+
         def act(row: ServedModel) -> None:
-            _check_room(row)
+            nonlocal taken
+            taken += 0 if row.wanted else _check_room(row, taken_bytes=taken).bytes
             services.model_load(name=row.name, actor=actor_of(request))
 
         for_each(self, request, rows, act, "Loading")
@@ -267,20 +270,22 @@ def engine_bytes(engine: EngineInstance) -> int:
     return resident_bytes(engine.pid) if here else 0
 
 
-def fit_of(model: ServedModel) -> Fit:
+def fit_of(model: ServedModel, *, taken_bytes: int = 0) -> Fit:
     return fit_check(
         source=model.source,
         revision=model.revision,
         options=model.engine_options,
-        free_bytes=most_free_bytes(),
+        rooms=rooms_read(),
+        taken_bytes=taken_bytes,
     )
 
 
-def _check_room(model: ServedModel) -> None:
+def _check_room(model: ServedModel, *, taken_bytes: int = 0) -> Fit:
     """Raises `PagodaError` for a model that does not fit the memory that is free now."""
-    fit = fit_of(model)
+    fit = fit_of(model, taken_bytes=taken_bytes)
     if not fit.fits:
         raise PagodaError(f"{model.name} was not loaded. {fit.cause} {fit.fix}")
+    return fit
 
 
 def _beats(engines: list[EngineInstance]) -> dict[str, EngineBeat]:
@@ -327,7 +332,7 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
 
 @admin.register(Host)
 class HostAdmin(ReadOnlyAdmin):
-    list_display = ("name", "is_online", "cores", "memory", "free", "agent_pid", "last_seen")
+    list_display = ("name", "is_online", "cores", "memory", "free", "gpu", "agent_pid", "last_seen")
 
     @column("Agent")
     def is_online(self, host: Host) -> SafeString:
@@ -342,3 +347,11 @@ class HostAdmin(ReadOnlyAdmin):
     @column("Free", ordering="free_bytes")
     def free(self, host: Host) -> str:
         return size(host.free_bytes)
+
+    @column("GPUs")
+    def gpu(self, host: Host) -> SafeString | str:
+        """Each with what is free of its memory."""
+        lines = [
+            (gpu["name"], size(gpu["free_bytes"]), size(gpu["memory_bytes"])) for gpu in host.gpus
+        ]
+        return format_html_join(SafeString("<br>"), "{}: {} of {} free", lines) or "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,15 +13,17 @@ from apps.models.models import EngineInstance, Host, ServedModel, State
 from engine.runner.memory import free_memory
 
 
-def host_seen(*, name: str, agent_pid: int) -> Host:
-    """Note that this host's agent lives. One upsert."""
-    facts = {
+def host_seen(*, name: str, agent_pid: int, gpus: Sequence[dict[str, Any]] | None = None) -> Host:
+    """Note that this host's agent lives. `gpus` None: nothing new about them. One upsert."""
+    facts: dict[str, Any] = {
         "agent_pid": agent_pid,
         "last_seen": timezone.now(),
         "cores": os.cpu_count() or 0,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "free_bytes": free_memory(),
     }
+    if gpus is not None:
+        facts["gpus"] = list(gpus)
     return Host.objects.update_or_create(name=name, defaults=facts)[0]
 
 

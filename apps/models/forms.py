@@ -13,7 +13,8 @@ from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.models import services
-from apps.models.models import ServedModel
+from apps.models.fit import fit_check, rooms_read
+from apps.models.models import Desired, ServedModel
 from engine.config import EngineConfig
 from engine.errors import InvalidRequest
 
@@ -74,7 +75,20 @@ class ServedModelForm(forms.ModelForm):  # type: ignore[type-arg]
         name = data.get("name") or self.instance.name
         if name and "aliases" in data:
             checked(partial(services.names_free, name=name, pk=self.instance.pk), data["aliases"])
+        if self.instance.pk is None and not self.errors and data["desired"] == Desired.LOADED:
+            self._check_room(data)
         return data
+
+    def _check_room(self, data: dict[str, Any]) -> None:
+        """A new model starts at once: what cannot fit is said before it is there. One SQL query."""
+        fit = fit_check(
+            source=data["source"],
+            revision=data["revision"],
+            options=data["engine_options"],
+            rooms=rooms_read(),
+        )
+        if fit.too_big:
+            self.add_error("source", f"{fit.cause} {fit.fix}")
 
     def _engine_options(self, data: dict[str, Any]) -> dict[str, Any]:
         """The options that were filled in, as the engine will read them."""

@@ -131,6 +131,11 @@ class Host(models.Model):
     free_bytes = models.PositiveBigIntegerField(
         default=0, help_text="Memory a new process could take when the host was last seen."
     )
+    gpus = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="GPUs engines may use: name, memory_bytes, free_bytes, capability.",
+    )
     agent_pid = models.PositiveIntegerField(default=0)
     last_seen = models.DateTimeField(default=timezone.now)
 

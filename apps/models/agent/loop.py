@@ -16,6 +16,7 @@ from apps.lora.reconcile import AdapterReconciler
 from apps.models import engine_services as writes
 from apps.models.agent.child import EngineChild, EngineSpec, engine_start, last_line
 from apps.models.agent.facts import facts_of
+from apps.models.agent.gpus import GpuWatch
 from apps.models.agent.idle import IdleWatch
 from apps.models.models import EngineInstance, ServedModel, State
 from apps.models.overview import beats_read
@@ -76,6 +77,7 @@ class Agent:
     failures: dict[int, Failures] = field(default_factory=dict)
     noted_at: float = float("-inf")
     idle: IdleWatch = field(default_factory=IdleWatch)
+    gpus: GpuWatch = field(default_factory=GpuWatch)
     adapters: AdapterReconciler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +129,8 @@ class Agent:
         now = self.clock()
         if now - self.noted_at >= HOST_NOTE_EVERY_S:
             self.noted_at = now
-            writes.host_seen(name=self.settings.host, agent_pid=self.settings.pid)
+            name, pid = self.settings.host, self.settings.pid
+            writes.host_seen(name=name, agent_pid=pid, gpus=self.gpus.turn())
             epoch_publish(self.client)
 
     def _claim_free(self, wanted: list[ServedModel], rows: list[EngineInstance]) -> None:

@@ -19,6 +19,7 @@ from apps.api.models import ApiKey, AuditEvent, Owner, PriceVersion
 from apps.api.presets import preset_save
 from apps.api.services import key_create, key_edit, owner_get_or_create
 from apps.lora.models import Adapter, AdapterVersion
+from apps.models.fit import Room, fit_check
 from apps.models.models import Desired, EngineInstance, Host, ServedModel, State
 from apps.models.services import model_register
 from apps.usage.models import UsageDay, UsageHour, UsageKey, UsageRecord
@@ -261,7 +262,7 @@ def test_model_actions_move_the_desired_state(staff: Client, rows: None) -> None
 def test_what_does_not_fit_is_loaded_by_no_button(
     staff: Client, rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.models.admin.most_free_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("apps.models.admin.rooms_read", lambda: [Room(free_bytes=1 << 20)])
     model = ServedModel.objects.get(name="m0")
     _act(staff, "catalog_servedmodel", "unload", model.pk)
     _act(staff, "catalog_servedmodel", "load", model.pk)
@@ -272,10 +273,36 @@ def test_what_does_not_fit_is_loaded_by_no_button(
     assert page.count("m0 was not loaded") == 2
 
 
+def test_models_loaded_together_must_fit_together(
+    staff: Client, rows: None, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"kv_cache_memory_bytes": 1 << 29}  # more than all else an engine takes
+    ServedModel.objects.update(engine_options=options, desired=Desired.UNLOADED)
+    room = Room(free_bytes=5 << 28)  # for two of them, and half of a third
+    assert fit_check(source=str(checkpoint), revision="", options=options, rooms=[room]).fits
+    monkeypatch.setattr("apps.models.admin.rooms_read", lambda: [room])
+    data = {"action": "load", "_selected_action": [m.pk for m in ServedModel.objects.all()]}
+    page = staff.post(reverse("admin:catalog_servedmodel_changelist"), data, follow=True)
+    assert ServedModel.objects.filter(desired=Desired.LOADED).count() == 2
+    assert page.content.decode().count("was not loaded") == 3
+
+
+def test_new_model_that_cannot_fit_is_refused_beside_its_source(
+    staff: Client, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.models.forms.rooms_read", lambda: [Room(free_bytes=1 << 20)])
+    data = {"name": "x", "source": str(checkpoint), "aliases": "[]", "replicas": 1}
+    page = staff.post(reverse("admin:catalog_servedmodel_add"), data | {"desired": "loaded"})
+    assert "1 MiB of memory are free" in _text(page)
+    assert not ServedModel.objects.exists()
+    staff.post(reverse("admin:catalog_servedmodel_add"), data | {"desired": "unloaded"})
+    assert ServedModel.objects.get().name == "x"
+
+
 def test_fit_is_not_asked_while_the_model_itself_takes_the_memory(
     staff: Client, rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.models.admin.most_free_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("apps.models.admin.rooms_read", lambda: [Room(free_bytes=1 << 20)])
     model = ServedModel.objects.get(name="m0")
     page = reverse("admin:catalog_servedmodel_change", args=[model.pk])
     model.instances.update(state=State.LOADING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from apps.api.prompts import PromptPool
 from apps.api.selectors import KeySnapshot, keys_ended
 from apps.api.snapshot import Database, Keyring, Models
 from apps.api.writer import ResponseWriter, Watch
+from apps.usage.judge import StandIn
 from engine.client import ClientSettings, EngineClient
 from engine.errors import Overloaded, PagodaError
 
@@ -50,6 +52,7 @@ class WebRuntime:
         self.client = EngineClient(
             redis_url, settings=client_settings, on_redis_back=self.keys.forget
         )
+        self._judge = StandIn(redis_url)
         self._streams: dict[ResponseWriter, str] = {}  # open response → its key's public id
         self._tasks: list[asyncio.Task[None]] = []
         self._used_at = 0.0
@@ -57,6 +60,7 @@ class WebRuntime:
     async def start(self) -> None:
         """Connect and read the catalog. A database that is away now is asked again on demand."""
         await self.client.start()
+        threading.Thread(target=self._judge.run, name="judge", daemon=True).start()
         try:
             await self.models.reload()
             await self.models.reload_prices()
@@ -72,6 +76,7 @@ class WebRuntime:
 
     async def close(self) -> None:
         """Abort what is open and give everything back."""
+        self._judge.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,12 +1,14 @@
 """Decides that an engine is dead, and takes its requests from it. One judge at a time.
 
 Dead: no heartbeat, or work and no step for `HUNG_MS`. After an outage of Redis nobody is judged
-until everyone had time to beat again.
+until everyone had time to beat again. Settle processes judge; while none of them lives, web
+processes stand in: their clients wait for the answers.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import Any
 
@@ -25,6 +27,7 @@ HUNG_MS = 10_000
 LOCK_MS = 5000
 LOOK_EVERY_S = 1
 RECONCILE_EVERY_S = 30.0
+FREE_S = 2.0  # nobody holds the lock for so long: no settle process lives
 
 
 class Judge:
@@ -36,13 +39,13 @@ class Judge:
         self._reconciler = Reconciler(self._link)
         self._every_s = reconcile_every_s
         self._reconcile_at = 0.0
-        self._stopping = False
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopped.set()
 
     def run(self) -> None:
-        while not self._stopping:
+        while not self._stopped.is_set():
             try:
                 self._turn()
                 self._link.worked()
@@ -55,10 +58,12 @@ class Judge:
 
     def _turn(self) -> None:
         if not self._hold_lock():
-            time.sleep(LOOK_EVERY_S)
+            self._stopped.wait(LOOK_EVERY_S)
             return
-        buried = self._await_news()
-        self.look(buried)
+        self.look(self._await_news())
+        self._reconcile()
+
+    def _reconcile(self) -> None:
         if time.monotonic() >= self._reconcile_at and self._link.steady:
             self._reconcile_at = time.monotonic() + self._every_s
             self._reconciler.run()
@@ -121,4 +126,26 @@ class Judge:
                 self._link.client.delete(redis_keys.JUDGE_LOCK)
         except (RedisError, OSError):
             pass  # it expires by itself
+        self._link.close()
+
+
+class StandIn(Judge):
+    """The judge of a web process. It takes only a lock that nobody wants, and gives it back after
+    each look, so that a settle process gets it as soon as there is one."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__(redis_url)
+        self._taken_at = time.monotonic()  # when somebody was last seen to hold the lock
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if self._link.client.exists(redis_keys.JUDGE_LOCK):
+            self._taken_at = now
+        elif now - self._taken_at > FREE_S and self._hold_lock():
+            self.look()
+            self._reconcile()
+            self._link.client.delete(redis_keys.JUDGE_LOCK)
+        self._stopped.wait(LOOK_EVERY_S)
+
+    def _release(self) -> None:
         self._link.close()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from apps.usage.judge import Judge
+from apps.usage.judge import Judge, StandIn
 from apps.usage.reconcile import Reconciler
 from engine import redis_keys, scripts
 from engine.errors import Overloaded
@@ -85,6 +85,34 @@ def test_a_hung_engine_is_judged_a_slow_one_is_not(r, steady_judge, age_ms, judg
     deliver(r, "e")
     beat(r, age_ms=age_ms)
     assert steady_judge.look() == judged
+
+
+def stand_in(redis_url: str) -> StandIn:
+    """One for which the lock has been free, and Redis well, for long enough."""
+    judge = StandIn(redis_url)
+    judge._link._well_since = judge._taken_at = -1e9
+    judge.stop()  # its turns do not wait
+    return judge
+
+
+def test_a_web_process_judges_while_no_settle_process_does(r, redis_url):
+    enqueue(r, "a")
+    deliver(r, "e")
+    stand_in(redis_url)._turn()
+    (event,) = usage(r)  # its web process is gone too: the reconciler ended it
+    assert (event.finish, event.engine) == (Finish.LOST, "e")
+    assert r.get(redis_keys.JUDGE_LOCK) is None  # free for a settle process that comes back
+
+
+def test_a_web_process_leaves_judging_to_settle_processes(r, redis_url):
+    enqueue(r, "a")
+    deliver(r, "e")
+    settler, web = Judge(redis_url), stand_in(redis_url)
+    assert settler._hold_lock()
+    web._turn()
+    r.delete(redis_keys.JUDGE_LOCK)  # it was killed just now; another one may be quicker
+    web._turn()
+    assert scripts.read_entry(r.hget(redis_keys.OPEN, "a")).state == "queued"
 
 
 def test_after_an_outage_nobody_is_judged_at_once(r, redis_url):

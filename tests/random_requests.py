@@ -18,7 +18,8 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
-SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+# Its key is none of WORDS: those may be forbidden.
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 ASKS = (
     "What is 12 + 7?", "Hello!", "What is the weather in Paris?", "Tell me a short story.",
     "Count from 3 to 9.", "What colour is the sky?",

@@ -20,7 +20,7 @@ from tests.served import Served, serving, wait_for
 
 STREAMS = 8
 PARTS = {
-    "engine": "-m engine",
+    "engine": "-m engine --engine-id",
     "web": "inference_site.web",
     "settler": " settle",
     "redis": "redis-server",

@@ -30,7 +30,7 @@ from tests.served import Served, serving
 AT_ONCE = 12
 WARM_UP = 300  # requests before anything is measured: caches fill, libraries load
 SAMPLE_S = 10.0
-PARTS = {"engine": "-m engine", "web": "inference_site.web"}
+PARTS = {"engine": "-m engine --engine-id", "web": "inference_site.web"}
 Figures = dict[str, int | float]
 
 

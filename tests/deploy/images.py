@@ -14,7 +14,8 @@ from tests.deploy.docker_engine import CACHE, docker, environment, said
 
 BASE = "pagoda-test/base"
 STAND_INS = ("postgres", "redis", "nginx", "prometheus")
-PACKAGES = "ca-certificates,python3,python3-venv"
+PACKAGES = "ca-certificates,python3,python3-dev,python3-venv"  # headers too, as python:3.11 has
+CPUS_ALONE = "computes on CPUs alone"  # what Dockerfile says of a torch that is of no use on a GPU
 
 
 def base() -> None:
@@ -67,6 +68,16 @@ def build(tree: Path) -> dict[str, str]:
         "PROXY_IMAGE": "pagoda-test/nginx",
         "PROMETHEUS_IMAGE": "pagoda-test/prometheus",
     }
+
+
+def cuda(tree: Path) -> bool:
+    """Whether engine-cuda builds exactly if the wheels' torch has CUDA; else it must say so."""
+    on_cpus = any((tree / "deploy" / "wheels").glob("torch-*+cpu-*.whl"))
+    try:
+        _build(tree, "engine-cuda", "pagoda-test/engine-cuda")
+    except RuntimeError as error:
+        return on_cpus and CPUS_ALONE in str(error)
+    return not on_cpus
 
 
 def _build(folder: Path, target: str, tag: str) -> None:

@@ -11,9 +11,11 @@ import hmac
 import io
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -59,7 +61,7 @@ def backup(target: Path) -> dict[str, int]:
             _same_moment()
             for model in tables():
                 label = model._meta.label_lower
-                counts[label] = _add_rows(archive, label, model)
+                counts[label] = _add_rows(archive, label, model, draft.parent)
             root = store_root()
             if root.is_dir():
                 archive.add(root, "store")
@@ -77,8 +79,10 @@ def restore(source: Path) -> dict[str, int]:
     belongs to another key pepper; then nothing has changed."""
     try:
         with tarfile.open(source, "r:gz") as archive:
+            _read_to_the_end(archive)
             manifest = _read_manifest(archive)
-            adapters = _store_files(archive)
+            for name, path in _store_files(archive).items():
+                _unpack(archive, name, path)
             with transaction.atomic():
                 for model in reversed(tables()):
                     model._base_manager.all().delete()
@@ -87,11 +91,16 @@ def restore(source: Path) -> dict[str, int]:
                 _outdate_snapshots()
                 if counts != manifest["rows"]:
                     raise InvalidRequest(f"{source} is damaged: rows are missing.")
-            for name, target in adapters.items():
-                _unpack(archive, name, target)
-    except (tarfile.TarError, OSError, KeyError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, OSError, KeyError, EOFError, ValueError) as error:
         raise InvalidRequest(f"{source} cannot be read as a backup: {error}.") from None
     return counts
+
+
+def _read_to_the_end(archive: tarfile.TarFile) -> None:
+    """Raises for any byte that differs: the sum over all of them stands behind the last entry."""
+    archive.getmembers()
+    while archive.fileobj and archive.fileobj.read(1 << 20):
+        pass
 
 
 def _manifest(counts: dict[str, int]) -> dict[str, Any]:
@@ -137,7 +146,8 @@ def _same_moment() -> None:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-def _add_rows(archive: tarfile.TarFile, label: str, model: type[Model]) -> int:
+def _add_rows(archive: tarfile.TarFile, label: str, model: type[Model], folder: Path) -> int:
+    """Lies in `folder` while it is written: a container's /tmp is memory."""
     rows = model._base_manager.order_by("pk")
     count = 0
 
@@ -147,7 +157,7 @@ def _add_rows(archive: tarfile.TarFile, label: str, model: type[Model]) -> int:
             count += 1
             yield row
 
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile(dir=folder) as file:
         lines = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
         serializers.serialize("jsonl", counted(), stream=lines, use_natural_foreign_keys=True)
         entry = tarfile.TarInfo(f"rows/{label}.jsonl")
@@ -198,11 +208,15 @@ def _store_files(archive: tarfile.TarFile) -> dict[str, Path]:
 
 
 def _unpack(archive: tarfile.TarFile, name: str, target: Path) -> None:
-    """Adapters are named by their digest: what is there already is the same."""
+    """Adapters are named by their digest: what is there already is the same, so that half a file
+    must never have the name. They are gigabytes: none is held in memory."""
     if not target.exists():
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target.write_bytes(_member(archive, name).read())
-        target.chmod(0o400)
+        draft = target.with_name(f".{target.name}.part")
+        with draft.open("wb") as file:
+            shutil.copyfileobj(_member(archive, name), file, 1 << 20)
+        draft.chmod(0o400)
+        os.replace(draft, target)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -80,12 +81,16 @@ def test_restoring_needs_a_yes(filled: str, tmp_path: Path) -> None:
         call_command("restore", str(tmp_path / "b.tar.gz"))
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "no manifest"])
+@pytest.mark.parametrize("damage", ["cut", "a bit", "text", "no manifest"])
 def test_a_damaged_file_changes_nothing(filled: str, tmp_path: Path, damage: str) -> None:
     file = tmp_path / "b.tar.gz"
     backup(file)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "a bit":
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
     elif damage == "text":
         file.write_text("no archive")
     else:
@@ -102,6 +107,16 @@ def test_another_pepper_is_refused(filled: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="another key pepper"):
         restore(tmp_path / "b.tar.gz")
     assert ApiKey.objects.get().public_id == filled
+
+
+def test_a_file_that_cannot_be_stored_changes_no_row(filled: str, tmp_path: Path) -> None:
+    backup(tmp_path / "b.tar.gz")
+    shutil.rmtree(stored_folder(DIGEST))
+    stored_folder(DIGEST).write_text("in the way")
+    ServedModel.objects.update(name="changed")
+    with pytest.raises(InvalidRequest, match="cannot be read as a backup"):
+        restore(tmp_path / "b.tar.gz")
+    assert ServedModel.objects.get().name == "changed"
 
 
 def test_a_path_that_leaves_the_store_changes_nothing(filled: str, tmp_path: Path) -> None:

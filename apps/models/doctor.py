@@ -3,6 +3,7 @@ for what it came to find out, and it changes nothing."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -165,6 +166,9 @@ def check_models(settings: ServerSettings) -> Iterator[Finding]:
 
 def check_device(settings: ServerSettings) -> Iterator[Finding]:
     """Where engines can compute, and whether the kernels of the CPU can be built."""
+    if importlib.util.find_spec("torch") is None:
+        yield Finding(Level.OK, "device", "no torch here: engines run elsewhere")
+        return
     gpu = shutil.which("nvidia-smi")
     yield Finding(Level.OK, "device", "nvidia-smi is there" if gpu else "no GPU: engines use CPUs")
     if shutil.which("cc") is None and shutil.which("gcc") is None:
@@ -182,7 +186,11 @@ def check_device(settings: ServerSettings) -> Iterator[Finding]:
 def check_proxy(settings: ServerSettings) -> Iterator[Finding]:
     """Whether tokens come one by one through the public URL, as they do directly."""
     key = settings.api_key or _bootstrap_key(settings.home)
-    if not settings.public_url or not key:
+    if not settings.public_url:
+        return
+    if not key:
+        words = f"whether {settings.public_url} holds answers back was not looked at"
+        yield Finding(Level.OK, "proxy", words, "Give a key for it: --api-key pgd_…")
         return
     try:
         model = _first_model(settings.listen_url, key)
@@ -191,7 +199,8 @@ def check_proxy(settings: ServerSettings) -> Iterator[Finding]:
         )
     except (OSError, ValueError, LookupError) as error:
         words = f"no stream through {settings.public_url} ({type(error).__name__})"
-        yield Finding(Level.WARN, "proxy", words, "Check PAGODA_PUBLIC_URL and the proxy.")
+        fix = "Check the proxy and PAGODA_PUBLIC_URL, or name the proxy as seen from here: --url"
+        yield Finding(Level.WARN, "proxy", words, fix)
         return
     if through < direct / 2:
         words = f"it holds answers back: a stream of {direct:.2f} s arrives within {through:.2f} s"

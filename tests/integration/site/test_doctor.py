@@ -7,9 +7,11 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 
 from apps.models.doctor import (
     Level,
@@ -127,3 +129,14 @@ def test_a_proxy_that_holds_streams_back_is_told(held_back, level):
         )
         (finding,) = check_proxy(settings)
     assert (finding.level, finding.what) == (level, "proxy")
+
+
+def test_a_proxy_that_was_not_asked_is_told():
+    (finding,) = check_proxy(ServerSettings(public_url="http://127.0.0.1:1", home=Path("/nowhere")))
+    assert "not looked at" in finding.words
+    assert "--api-key" in finding.fix
+
+
+def test_a_proxy_url_that_is_none_is_refused():
+    with pytest.raises(CommandError, match="PAGODA_PUBLIC_URL must start with http"):
+        call_command("doctor", "--url", "proxy")

@@ -8,9 +8,10 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.models.doctor import CHECKS, Level
+from engine.settings import SettingError
 
 
 class Command(BaseCommand):
@@ -22,9 +23,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON list of findings")
+        parser.add_argument("--url", help="the proxy as seen from here; default: PAGODA_PUBLIC_URL")
+        parser.add_argument("--api-key", help="for a stream through it; default: PAGODA_API_KEY")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = [finding for check in CHECKS for finding in check(settings.PAGODA)]
+        given = {"public_url": options["url"], "api_key": options["api_key"]}
+        try:
+            asked = dataclasses.replace(settings.PAGODA, **{k: v for k, v in given.items() if v})
+        except SettingError as error:
+            raise CommandError(str(error)) from None
+        findings = [finding for check in CHECKS for finding in check(asked)]
         if options["json"]:
             self.stdout.write(json.dumps([dataclasses.asdict(f) for f in findings]))
         else:

@@ -77,7 +77,8 @@ class ServerSettings:
         0, "seconds a stopping server still accepts while /readyz says 503", low=0, high=600
     )
     metrics_networks: str = setting(
-        "127.0.0.0/8,::1/128", "networks that may read /metrics without a key"
+        "127.0.0.0/8,::1/128",
+        "networks that may read /metrics without a key, unless through a proxy",
     )
     host_engines: int = setting(
         0, "engines the agent of one host starts at most; 0: all that are wanted", low=0, high=64

@@ -22,11 +22,10 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from redis.exceptions import RedisError
 
 from apps.api.auth import authenticate_now, require_scope
 from apps.api.errors import json_of, public_error
-from apps.models.health import App, EngineWatch, Scope
+from apps.models.health import App, EngineWatch, Scope, Sight
 from apps.usage.metrics import ModelSums, UsageCollector, model_sums_read
 from engine.errors import PagodaError
 from engine.messages import EngineBeat, EngineState
@@ -61,6 +60,23 @@ def cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str,
     """Buckets as Prometheus counts them: each holds those below it; the last has no bound."""
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, accumulate(counts), strict=True))
+
+
+class ReadinessCollector:
+    """Says of every wanted model whether it is served: also of one whose engines are all gone and
+    have no figures of their own."""
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+
+    def collect(self) -> Iterator[Metric]:
+        ready = GaugeMetricFamily(
+            "pagoda_model_ready", "1 when a wanted model is served.", labels=["model_name"]
+        )
+        serving = self._sight.serving
+        for name in sorted(self._sight.placement.wanted):
+            ready.add_metric([name], float(name in serving))
+        yield ready
 
 
 class HeartbeatCollector:
@@ -162,32 +178,33 @@ class MetricsApp:
             shown = public_error(error, str(scope.get("pagoda_rid", "")))
             await _reply(send, shown.status, b"application/json", json_of(shown))
             return
-        try:
-            beats = (await self._watch.look()).beats
-        except RedisError:
-            beats = ()
+        sight = await self._watch.look_or_guess()
         try:
             sums = await self._read(model_sums_read)
         except PagodaError:
             sums = []  # the database is away; the engines' figures are worth having
-        await _reply(send, 200, CONTENT_TYPE, exposition(beats, sums))
+        await _reply(send, 200, CONTENT_TYPE, exposition(sight, sums))
 
     async def _authorise(self, scope: Scope) -> None:
-        """A listed network, or a key with the metrics scope. Raises `PagodaError`."""
-        client = scope.get("client")
-        address = ipaddress.ip_address(client[0]) if client else None
+        """A listed network, or a key with the metrics scope. Raises `PagodaError`.
+
+        Behind a proxy everybody has the proxy's address, so that none counts there."""
+        client, headers = scope.get("client"), dict(scope["headers"])
+        forwarded = b"x-forwarded-for" in headers or b"forwarded" in headers
+        address = ipaddress.ip_address(client[0]) if client and not forwarded else None
         if address is not None and any(address in network for network in self._networks):
             return
-        given = dict(scope["headers"]).get(b"authorization")
+        given = headers.get(b"authorization")
         key = await self._read(lambda: authenticate_now(given))
         require_scope(key, "metrics")
 
 
-def exposition(beats: Sequence[EngineBeat], sums: Iterable[ModelSums] = ()) -> bytes:
+def exposition(sight: Sight, sums: Iterable[ModelSums] = ()) -> bytes:
     """The whole page."""
     registry = CollectorRegistry()
-    registry.register(HeartbeatCollector(beats))
-    registry.register(AdapterCollector(beats))
+    registry.register(ReadinessCollector(sight))
+    registry.register(HeartbeatCollector(sight.beats))
+    registry.register(AdapterCollector(sight.beats))
     registry.register(UsageCollector(sums))
     if MULTIPROCESS_DIR in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -33,11 +33,15 @@ class Sight:
     beats: tuple[EngineBeat, ...] = ()
 
     @property
-    def healthy(self) -> bool:
-        """Every wanted model is listed and has an engine whose steps go on. Nothing wanted is
-        healthy."""
+    def serving(self) -> frozenset[str]:
+        """Models that are listed and have an engine whose steps go on."""
         listed = (beat for beat in self.beats if beat.engine in self.placement.announced)
-        return self.placement.wanted <= {beat.model for beat in listed if is_serving(beat)}
+        return frozenset(beat.model for beat in listed if is_serving(beat))
+
+    @property
+    def healthy(self) -> bool:
+        """Every wanted model is served. Nothing wanted is healthy."""
+        return self.placement.wanted <= self.serving
 
 
 def is_serving(beat: EngineBeat) -> bool:
@@ -57,8 +61,7 @@ class EngineWatch:
         self._client: redis.asyncio.Redis | None = None  # made on the event loop that uses it
         self._read = read
         self._lock = asyncio.Lock()
-        self._placement = Placement()
-        self._sight = Sight(self._placement)
+        self._sight = Sight(Placement())
         self._looked_at = float("-inf")
 
     async def look(self) -> Sight:
@@ -66,18 +69,27 @@ class EngineWatch:
         last known desired state counts."""
         async with self._lock:
             if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+                placement = self._sight.placement
                 try:
-                    self._placement = await self._read(placement_read)
+                    placement = await self._read(placement_read)
                 except PagodaError:
                     log.warning("placement_unread")
-                self._sight = Sight(self._placement, await self._beats())
+                self._sight = Sight(placement)
+                self._sight = Sight(placement, await self._beats(placement))
                 self._looked_at = time.monotonic()
             return self._sight
 
-    async def _beats(self) -> tuple[EngineBeat, ...]:
+    async def look_or_guess(self) -> Sight:
+        """Like `look`; without Redis what is wanted, and no heartbeat."""
+        try:
+            return await self.look()
+        except RedisError:
+            return self._sight
+
+    async def _beats(self, placement: Placement) -> tuple[EngineBeat, ...]:
         if self._client is None:
             self._client = redis.asyncio.Redis.from_url(self._redis_url(), socket_timeout=2)
-        keys = [redis_keys.engine_beat(engine) for engine in self._placement.engines]
+        keys = [redis_keys.engine_beat(engine) for engine in placement.engines]
         beats = []
         found: list[Any] = await self._client.mget(keys) if keys else []
         for data in found:

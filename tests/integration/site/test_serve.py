@@ -147,6 +147,12 @@ def test_probes_and_metrics_need_no_key(serve: Serve) -> None:
     assert "vllm:num_requests_running" in httpx.get(f"{serve.url}/metrics", timeout=LIMIT_S).text
 
 
+def test_metrics_through_a_proxy_need_a_key(serve: Serve) -> None:
+    for header in ("X-Forwarded-For", "Forwarded"):
+        reply = httpx.get(f"{serve.url}/metrics", headers={header: "for=x"}, timeout=LIMIT_S)
+        assert reply.status_code == 401
+
+
 def test_metrics_count_every_answer_by_its_route(serve: Serve) -> None:
     assert serve.complete().status_code == 200
     with httpx.Client(base_url=serve.url, timeout=LIMIT_S) as stranger:
@@ -156,6 +162,7 @@ def test_metrics_count_every_answer_by_its_route(serve: Serve) -> None:
     assert 'pagoda_http_requests_total{route="/v1/completions",status="200"}' in page
     assert 'pagoda_http_requests_total{route="/v1/chat/completions",status="401"}' in page
     assert 'view="admin:login"' in page  # Django's own pages, by view
+    assert 'route="other",status="503"' not in page  # probes before it was ready: no errors
 
 
 def test_no_process_of_the_site_has_loaded_torch(serve: Serve) -> None:

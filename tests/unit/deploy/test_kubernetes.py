@@ -9,6 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from apps.models.health import Sight
+from apps.models.selectors import Placement
 from engine.messages import EngineBeat, EngineState
 from inference_site.config import ServerSettings
 from inference_site.metrics import exposition
@@ -72,6 +74,13 @@ def test_pods_get_no_service_links_and_no_rights(pod: dict[str, Any]) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
 
+@pytest.mark.parametrize("pod", pods())
+def test_every_pod_sees_the_files_of_models(pod: dict[str, Any]) -> None:
+    for container in pod["containers"]:
+        mounts = [(mount["name"], mount["mountPath"]) for mount in container["volumeMounts"]]
+        assert ("models", "/var/lib/pagoda/models") in mounts
+
+
 def test_engine_pods_scale_on_the_depth_of_the_queue() -> None:
     (scaler,) = documents(SCALING / "engine.yaml")
     engine = documents(BASE / "engine.yaml")[0]
@@ -81,7 +90,7 @@ def test_engine_pods_scale_on_the_depth_of_the_queue() -> None:
     (rule,) = documents(SCALING / "adapter-values.yaml")[0]["rules"]["external"]
     assert metric["external"]["metric"]["name"] == rule["name"]["as"]
     beat = EngineBeat(engine="e", model="m", state=EngineState.READY)
-    assert rule["seriesQuery"] in exposition([beat]).decode()
+    assert rule["seriesQuery"] in exposition(Sight(Placement(), (beat,))).decode()
     (container,) = engine["spec"]["template"]["spec"]["containers"]
     assert {"name": "PAGODA_HOST_ENGINES", "value": "1"} in container["env"]
 

@@ -47,18 +47,24 @@ def test_engine_that_has_work_and_does_not_step_is_ill() -> None:
 def test_metrics_hold_the_figures_of_a_heartbeat() -> None:
     seen = beat(running=3, blocks_total=10, blocks_free=4)
     seen.counters = {"generation_tokens": 42}
-    page = exposition([seen]).decode()
+    page = exposition(sight(seen, wanted=set())).decode()
     assert 'vllm:num_requests_running{engine="e",model_name="m"} 3.0' in page
     assert 'vllm:kv_cache_usage_perc{engine="e",model_name="m"} 0.6' in page
     assert 'vllm:generation_tokens_total{engine="e",model_name="m"} 42.0' in page
     assert 'pagoda_engine_state{engine="e",model_name="m",state="ready"} 1.0' in page
 
 
+def test_metrics_tell_a_model_without_any_engine() -> None:
+    page = exposition(sight(beat("a"), wanted={"a", "gone"})).decode()
+    assert 'pagoda_model_ready{model_name="a"} 1.0' in page
+    assert 'pagoda_model_ready{model_name="gone"} 0.0' in page
+
+
 def test_metrics_hold_every_adapter_by_its_name() -> None:
     seen = beat()
     seen.lora_slots_used, seen.lora_slots_total = 1, 8
     seen.adapters = [AdapterBeat(digest="d", name="pirate", state=AdapterState.READY, hits=7)]
-    page = exposition([seen]).decode()
+    page = exposition(sight(seen, wanted=set())).decode()
     mine = 'adapter="pirate",engine="e",model_name="m"'
     assert f"pagoda_adapter_requests_total{{{mine}}} 7.0" in page
     assert f'pagoda_adapter_info{{{mine},residency="disk",state="ready"}} 1.0' in page

@@ -16,6 +16,7 @@ NEEDED = {
     "dockerd": "docker.io",
     "docker-compose": "docker-compose",
     "debootstrap": "debootstrap",
+    "openssl": "openssl",
     "promtool": "prometheus",
 }
 

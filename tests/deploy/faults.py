@@ -39,19 +39,45 @@ class Told:
 
 
 def rolling_restart(site: Installation, check: Checks) -> None:
-    """32 callers stream one answer after the other while each web container is restarted."""
-    with calling(site, STREAMS) as told:
-        wait_for("answers", lambda: len(told.tokens) >= STREAMS, 300)
-        for container in site.compose("ps", "-q", "web").split():
+    """Each web container is restarted under load."""
+    with uncut(site, check, "a rolling restart"):
+        for container in web(site):
             docker("restart", "--time", "140", container)
             wait_for("its health", lambda c=container: health(c) == "healthy", 60)
+
+
+def upgrade(site: Installation, check: Checks) -> None:
+    """Containers of another image take the web tier over, as operations.md tells it."""
+    image = site.variables["PAGODA_WEB_IMAGE"]
+    docker("tag", image, f"{image}:next")
+    site.variables["PAGODA_WEB_IMAGE"] = f"{image}:next"
+    old = web(site)
+    more = ("up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "web=4", "web")
+    with uncut(site, check, "an upgrade of the web tier"):
+        site.compose(*more)
+        wait_for("their health", lambda: [health(c) for c in web(site)] == ["healthy"] * 4, 120)
+        docker("stop", "--time", "140", *old)
+        docker("rm", *old)
+    check("the new web containers alone remain", len(web(site)) == 2 and not {*old} & {*web(site)})
+
+
+@contextmanager
+def uncut(site: Installation, check: Checks, what: str) -> Iterator[None]:
+    """32 callers stream one answer after the other meanwhile; all get all of theirs."""
+    with calling(site, STREAMS) as told:
+        wait_for("answers", lambda: len(told.tokens) >= STREAMS, 300)
+        yield
         enough = len(told.tokens) + STREAMS
         wait_for("answers of the new ones", lambda: len(told.tokens) >= enough, 300)
     check(
-        f"a rolling restart under {STREAMS} callers cuts and refuses none of {len(told.tokens)} "
+        f"{what} under {STREAMS} callers cuts and refuses none of {len(told.tokens)} "
         f"streams {dict(told.failures) or ''}",
         not told.failures and not told.silent,
     )
+
+
+def web(site: Installation) -> list[str]:
+    return site.compose("ps", "-q", "web").split()
 
 
 def killed(site: Installation, check: Checks, service: str) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tests.deploy import boards, faults, image_scan
+from tests.deploy import boards, faults, image_scan, tls
 from tests.deploy.docker_engine import docker, health
 from tests.deploy.installation import MODEL, SERVICES, Installation, wait_for
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "Once upon a time there was a pagoda, and in it"
+AS_DOWNLOADED = (
+    "set -e; cd $HF_HOME && mkdir -p hub/models--acme--tale/refs hub/models--acme--tale/snapshots\n"
+    "cd hub/models--acme--tale && printf 1 > refs/main\n"
+    'cp -r "$(python3 -c "from inference_site.paths import DEMO_MODEL as m; print(m)")" snapshots/1'
+)
 READ_METRICS = (
     "import urllib.request as u; "
     "print(u.urlopen('http://127.0.0.1:8000/metrics', timeout=5).read().decode())"
@@ -26,11 +32,16 @@ class Checks:
         self.passed = 0
         self.began = time.monotonic()
 
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.monotonic() - self.began
+
     def __call__(self, name: str, holds: object) -> None:
         if not holds:
             raise AssertionError(name)
         self.passed += 1
-        sys.stdout.write(f"  ok  {name}\n")
+        sys.stdout.write(f"{self.seconds:5.0f} s  ok  {name}\n")
         sys.stdout.flush()
 
 
@@ -39,15 +50,19 @@ def run_all(site: Installation, check: Checks) -> None:
     site.make_key()
     first_answer(site, check)
     adapter(site, check)
+    another_model(site, check)
     usage(site, check)
     boards.check_all(site, check)
     image_scan.check_all(site, check)
     scale(site, check)
     faults.rolling_restart(site, check)
+    faults.upgrade(site, check)
     for service in faults.KILLED:
         faults.killed(site, check, service)
     backup(site, check)
+    doctor(site, check)
     profiles(site, check)
+    tls.check_all(site, check)
 
 
 def local_answer() -> str:
@@ -72,6 +87,8 @@ def first_answer(site: Installation, check: Checks) -> None:
     streamed, done = site.stream(PROMPT, model=MODEL, max_tokens=24, ignore_eos=True)
     check("the streamed answer is the same", streamed == text)
     check("the stream ends with [DONE]", done)
+    outside = site.http.get(f"{site.url}/metrics")
+    check("figures are not for everybody outside", outside.status_code == 401)
 
 
 def adapter(site: Installation, check: Checks) -> None:
@@ -91,6 +108,20 @@ def adapter(site: Installation, check: Checks) -> None:
     )
     base = site.complete(PROMPT, model=MODEL)
     check("the adapter answers in its own way", answer["choices"] != base["choices"])
+
+
+def another_model(site: Installation, check: Checks) -> None:
+    """A checkpoint as the hub's client leaves it, put there by the worker: every process that needs
+    its files finds them."""
+    site.inside("worker", "sh", "-c", AS_DOWNLOADED)
+    site.inside("web", "pagoda", "models", "register", "acme/tale", "acme/tale")
+    answer = wait_for("acme/tale answers", lambda: site.complete(PROMPT, model="acme/tale"), 120)
+    same = site.complete(PROMPT, model=MODEL)
+    check(
+        "a downloaded model answers as its copy in the image",
+        answer["choices"][0]["text"] == same["choices"][0]["text"],
+    )
+    site.inside("web", "pagoda", "models", "delete", "acme/tale")
 
 
 def usage(site: Installation, check: Checks) -> None:
@@ -127,6 +158,15 @@ def backup(site: Installation, check: Checks) -> None:
     check("restore brings every row back", site.sql(counts) == before)
     answer = wait_for("an answer", lambda: site.complete(PROMPT, model="uploaded"), 120)
     check("key and adapter work again", answer["choices"])
+
+
+def doctor(site: Installation, check: Checks) -> None:
+    """What operations.md says to type; it streams through the proxy and beside it."""
+    command = ("pagoda", "doctor", "--json", "--url", "http://proxy:8000", "--api-key", site.key)
+    found = {(f["what"], f["level"]) for f in json.loads(site.inside("web", *command))}
+    check("doctor finds nothing to mend", not [what for what, level in found if level != "ok"])
+    looked_at = {what for what, _ in found}
+    check("doctor has looked at all", {"disk", "database", "redis", "model", "proxy"} <= looked_at)
 
 
 def profiles(site: Installation, check: Checks) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from inference_site.config import ServerSettings
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -50,7 +52,24 @@ def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("service", ["web", "engine-cpu", "engine-gpu", "proxy"])
 def test_a_stop_waits_longer_than_draining(compose: dict[str, Any], service: str) -> None:
-    assert compose["services"][service]["stop_grace_period"] == "130s"
+    grace_s = int(compose["services"][service]["stop_grace_period"].removesuffix("s"))
+    lame_duck_s = compose["x-environment"]["PAGODA_LAME_DUCK"]
+    assert grace_s > ServerSettings().shutdown_timeout + lame_duck_s + 6
+
+
+@pytest.mark.parametrize("service", ["migrate", "web", "worker", "engine-cpu", "engine-gpu"])
+def test_who_needs_a_models_files_sees_them_in_one_place(
+    compose: dict[str, Any], service: str
+) -> None:
+    mounts = [text.split(":")[:2] for text in compose["services"][service]["volumes"]]
+    assert ["models", "/var/lib/pagoda/models"] in mounts
+    assert "HF_HOME=/var/lib/pagoda/models" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+@pytest.mark.parametrize("service", ["migrate", "worker"])
+def test_who_fetches_from_a_hub_reaches_it(compose: dict[str, Any], service: str) -> None:
+    assert compose["services"][service]["networks"] == ["inner", "outer"]
+    assert "hub_token" in compose["services"][service]["secrets"]
 
 
 def test_redis_keeps_what_it_was_told(compose: dict[str, Any]) -> None:

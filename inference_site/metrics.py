@@ -62,9 +62,9 @@ def cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str,
     return list(zip(names, accumulate(counts), strict=True))
 
 
-class ReadinessCollector:
-    """Says of every wanted model whether it is served: also of one whose engines are all gone and
-    have no figures of their own."""
+class ServiceCollector:
+    """Says of every wanted model whether it is served (also of one whose engines are all gone and
+    have no figures of their own), and how far behind the books are."""
 
     def __init__(self, sight: Sight) -> None:
         self._sight = sight
@@ -77,6 +77,10 @@ class ReadinessCollector:
         for name in sorted(self._sight.placement.wanted):
             ready.add_metric([name], float(name in serving))
         yield ready
+        if (count := self._sight.unsettled) is not None:
+            yield GaugeMetricFamily(
+                "pagoda_usage_waiting", "Ended requests the database does not hold yet.", count
+            )
 
 
 class HeartbeatCollector:
@@ -202,7 +206,7 @@ class MetricsApp:
 def exposition(sight: Sight, sums: Iterable[ModelSums] = ()) -> bytes:
     """The whole page."""
     registry = CollectorRegistry()
-    registry.register(ReadinessCollector(sight))
+    registry.register(ServiceCollector(sight))
     registry.register(HeartbeatCollector(sight.beats))
     registry.register(AdapterCollector(sight.beats))
     registry.register(UsageCollector(sums))

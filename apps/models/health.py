@@ -31,6 +31,7 @@ class Sight:
 
     placement: Placement
     beats: tuple[EngineBeat, ...] = ()
+    unsettled: int | None = None  # ended requests that wait for the database; None: not known
 
     @property
     def serving(self) -> frozenset[str]:
@@ -75,7 +76,7 @@ class EngineWatch:
                 except PagodaError:
                     log.warning("placement_unread")
                 self._sight = Sight(placement)
-                self._sight = Sight(placement, await self._beats(placement))
+                self._sight = await self._sight_of(placement)
                 self._looked_at = time.monotonic()
             return self._sight
 
@@ -86,18 +87,22 @@ class EngineWatch:
         except RedisError:
             return self._sight
 
-    async def _beats(self, placement: Placement) -> tuple[EngineBeat, ...]:
+    async def _sight_of(self, placement: Placement) -> Sight:
+        """What Redis knows of it, in one round trip."""
         if self._client is None:
             self._client = redis.asyncio.Redis.from_url(self._redis_url(), socket_timeout=2)
-        keys = [redis_keys.engine_beat(engine) for engine in placement.engines]
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xlen(redis_keys.USAGE)
+        for engine in placement.engines:
+            pipeline.get(redis_keys.engine_beat(engine))
+        unsettled, *found = await pipeline.execute()
         beats = []
-        found: list[Any] = await self._client.mget(keys) if keys else []
         for data in found:
             try:
                 beats.append(unpack(EngineBeat, data or b""))
             except WireMismatch:
                 continue  # gone, or of another version: not an engine we can use
-        return tuple(beats)
+        return Sight(placement, tuple(beats), unsettled)
 
 
 class HealthApp:

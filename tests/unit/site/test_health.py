@@ -60,6 +60,11 @@ def test_metrics_tell_a_model_without_any_engine() -> None:
     assert 'pagoda_model_ready{model_name="gone"} 0.0' in page
 
 
+def test_metrics_tell_how_much_usage_waits_unless_redis_is_away() -> None:
+    assert "pagoda_usage_waiting 7.0" in exposition(Sight(Placement(), unsettled=7)).decode()
+    assert "pagoda_usage_waiting" not in exposition(Sight(Placement())).decode()
+
+
 def test_metrics_hold_every_adapter_by_its_name() -> None:
     seen = beat()
     seen.lora_slots_used, seen.lora_slots_total = 1, 8

@@ -162,6 +162,7 @@ def backup(site: Installation, check: Checks) -> None:
 
 def doctor(site: Installation, check: Checks) -> None:
     """What operations.md says to type; it streams through the proxy and beside it."""
+    site.inside("web", "pagoda", "migrate", "--check")  # what Kubernetes' pods wait for
     command = ("pagoda", "doctor", "--json", "--url", "http://proxy:8000", "--api-key", site.key)
     found = {(f["what"], f["level"]) for f in json.loads(site.inside("web", *command))}
     check("doctor finds nothing to mend", not [what for what, level in found if level != "ok"])

@@ -60,11 +60,17 @@ def test_the_gpu_overlay_changes_a_deployment_there_is() -> None:
     assert changed["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
+@pytest.mark.parametrize("pod", [p for p in pods() if p.id != "pagoda-migrate"])
+def test_pods_wait_for_the_tables_of_their_release(pod: dict[str, Any]) -> None:
+    (first,) = pod["initContainers"]
+    assert "pagoda migrate --check" in first["command"][-1]
+
+
 @pytest.mark.parametrize("pod", pods())
 def test_pods_get_no_service_links_and_no_rights(pod: dict[str, Any]) -> None:
     assert pod["enableServiceLinks"] is False  # PAGODA_PORT=tcp://… ends every process
     assert pod["securityContext"]["runAsNonRoot"] is True
-    for container in pod["containers"]:
+    for container in (*pod["containers"], *pod.get("initContainers", ())):
         rights = container["securityContext"]
         assert rights["readOnlyRootFilesystem"] is True
         assert rights["allowPrivilegeEscalation"] is False

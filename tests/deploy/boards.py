@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.deploy.suite import Checks
 
 BOARDS = Path("deploy/grafana/boards")
+ALERTS = Path("tests/deploy/alerts.yml")
 RULES = Path("deploy/prometheus/rules.yml")
 ASK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 
@@ -21,6 +22,8 @@ ASK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).
 def check_all(site: Installation, check: Checks) -> None:
     verdict = said("promtool", "check", "rules", str(site.folder / RULES))
     check("promtool accepts the alert rules", "SUCCESS" in verdict)
+    verdict = said("promtool", "test", "rules", str(site.folder / ALERTS))
+    check("alerts fire when they should, and only then", "SUCCESS" in verdict)
     traffic(site)
     wait_for("a scrape", lambda: ask(site, 'up{job="pagoda"} == 1'), 60)
     for file in sorted((site.folder / BOARDS).glob("*.json")):

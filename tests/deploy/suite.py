@@ -121,7 +121,9 @@ def another_model(site: Installation, check: Checks) -> None:
         "a downloaded model answers as its copy in the image",
         answer["choices"][0]["text"] == same["choices"][0]["text"],
     )
-    site.inside("web", "pagoda", "models", "delete", "acme/tale")
+    site.inside("web", "pagoda", "models", "unload", "acme/tale")
+    delete = ("pagoda", "models", "delete", "acme/tale")  # refused while its engine drains
+    wait_for("its end", lambda: site.inside("web", *delete), 60)
 
 
 def usage(site: Installation, check: Checks) -> None:

@@ -305,8 +305,9 @@ def pack(message: msgspec.Struct) -> bytes:
 def unpack(kind: type[S], data: bytes) -> S:
     """Decode and check the version. Raises `WireMismatch` for anything we cannot read."""
     try:
-        return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        found: S = decoded(data, kind)
+        return found
+    except msgspec.DecodeError as error:
         version = _version_of(data)
         if version != WIRE_VERSION:
             raise OtherVersion(
@@ -315,10 +316,19 @@ def unpack(kind: type[S], data: bytes) -> S:
         raise WireMismatch(f"{kind.__name__} could not be read: {error}") from None
 
 
+def decoded(data: bytes, kind: Any = Any) -> Any:
+    """MessagePack as `kind`. Raises `msgspec.DecodeError` for all it cannot read: the library has
+    errors of other kinds for text that is no UTF-8, and for nesting too deep."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
 def _version_of(data: bytes) -> int:
     """The version a message names; ours when it names none."""
     try:
-        found = msgspec.msgpack.decode(data)
+        found = decoded(data)
     except msgspec.DecodeError:
         return WIRE_VERSION
     named = [found.get("version")] if isinstance(found, dict) else found

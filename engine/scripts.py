@@ -17,7 +17,7 @@ import redis
 import redis.asyncio
 
 from engine import redis_keys
-from engine.messages import Bill, Control, Counts, Finish, QueueBody, pack
+from engine.messages import Bill, Control, Counts, Finish, QueueBody, decoded, pack
 
 CONTROL_PREFIX = redis_keys.control("")
 MAX_DEATHS = 2  # engines one request may outlive; the next death ends it as poison
@@ -92,7 +92,9 @@ class LedgerEntry(msgspec.Struct):
 
 
 def read_entry(packed: bytes) -> LedgerEntry:
-    return msgspec.msgpack.decode(packed, type=LedgerEntry)
+    """Raises `msgspec.DecodeError`."""
+    entry: LedgerEntry = decoded(packed, LedgerEntry)
+    return entry
 
 
 def rule_keys(kind: str, subject: str) -> tuple[str, str]:

@@ -37,6 +37,7 @@ from engine.messages import (
     Finish,
     Frame,
     UsageEvent,
+    decoded,
     pack,
 )
 from engine.process import resident_bytes
@@ -409,7 +410,7 @@ class Transport:
             engine=self.engine,
             error=delta.error.kind if delta.error is not None else "",
             ended_ms=int(self.now_ms()),
-            bill=msgspec.msgpack.decode(live.bill),
+            bill=_bill(live),
         )
 
     def _figures(self) -> EngineBeat:
@@ -449,3 +450,11 @@ class Transport:
 
 def _finish(live: Live, delta: Delta) -> Finish:
     return Finish.ERROR if delta.kind is EventKind.REFUSED else live.finish()
+
+
+def _bill(live: Live) -> dict[str, Any]:
+    """Empty for an entry that no admission wrote."""
+    with contextlib.suppress(msgspec.DecodeError):
+        found = decoded(live.bill)
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -204,6 +204,21 @@ async def test_junk_in_a_queue_harms_nobody(r, engine_of, client_of, fields):
     await soon(lambda: r.xlen(QUEUE) == 0, what="removal")
 
 
+async def test_bytes_that_are_no_text_stop_neither_reader_nor_writer(r, engine_of, client_of):
+    engine_of("e1")
+    client = await client_of()
+    junk = b"\xa1\xff"
+    r.xadd(QUEUE, {"rid": "a", "attempt": "1", "web": "w", "body": junk, "bill": junk})
+    await soon(lambda: r.xpending(QUEUE, redis_keys.QUEUE_GROUP)["pending"], what="delivery")
+    async with client.submit(admission()) as stream:
+        assert await asyncio.wait_for(stream.whole(), LIMIT_S)
+    r.set(redis_keys.EPOCH, "another")  # usage without a ledger is written now: an empty bill's too
+    await soon(lambda: [e for e in usage(r) if e.rid == "a"], what="the junk's usage")
+    await soon(lambda: client._state.epoch == "another", what="the new epoch at the client")
+    async with client.submit(admission()) as stream:
+        assert await asyncio.wait_for(stream.whole(), LIMIT_S)
+
+
 @pytest.mark.parametrize("fields", [{"x": "y"}, {"rid": b"\xff", "attempt": "1", "web": "w"}])
 def test_junk_held_by_a_dead_engine_does_not_stop_the_judge(r, steady_judge, fields):
     r.xadd(QUEUE, fields)

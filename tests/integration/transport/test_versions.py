@@ -68,7 +68,16 @@ def test_every_message_names_its_version_and_is_refused_by_another(message):
 
 
 def test_garbage_is_not_taken_for_another_version():
-    for data in (b"", b"\xc1", b"\x90", b"\x91\xa1x", b"\x80", b"\x01"):
+    for data in (
+        b"",
+        b"\xc1",
+        b"\x90",
+        b"\x91\xa1x",
+        b"\x80",
+        b"\x01",
+        b"\xa1\xff",
+        b"\x91" * 9999,
+    ):
         with pytest.raises(WireMismatch) as refused:
             unpack(UsageEvent, data)
         assert not isinstance(refused.value, OtherVersion)

@@ -21,6 +21,7 @@ from tests.chaos.fleet import ROOT, TARGETS, Fleet, running
 
 COMMAND = "make chaos HOURS=n"
 DRAIN_S = 180.0
+EVERY_S = (2.0, 5.0)
 DEMO = ROOT / "demo" / "pagoda-demo"
 BAD_SETTLER = ("-m", "tests.chaos.bad_settlers")
 MUST_BE_ZERO = dict.fromkeys(books.ZERO, "= 0")
@@ -55,13 +56,15 @@ KINDS = {
 }
 
 
-def one_round(kind: str, seconds: float, seed: int, customers: int) -> None:
+def one_round(
+    kind: str, seconds: float, seed: int, customers: int, every_s: tuple[float, float]
+) -> None:
     """Storm, drain, compare, record. Raises `AssertionError` when the books differ."""
     began = time.monotonic()
     with database_of(kind) as url:
         model = DEMO if kind == "engine" else None
         with running(Fleet(url, model=model, seed=seed, customers=customers)) as fleet:
-            fleet.storm(seconds, random.Random(seed), KINDS[kind].targets)
+            fleet.storm(seconds, random.Random(seed), KINDS[kind].targets, every_s)
             fleet.calm_down(within_s=DRAIN_S)
             counts = books.compare(fleet)
             evidence.add(
@@ -124,6 +127,9 @@ def main(arguments: Sequence[str]) -> int:
     flags.add_argument("--hours", type=float, default=1.0, help="rounds begin for this long")
     flags.add_argument("--kinds", default=",".join(KINDS), help="of rounds, by commas")
     flags.add_argument("--round-s", type=float, default=180.0, help="storm of one round")
+    flags.add_argument(
+        "--every-s", type=float, nargs=2, default=EVERY_S, help="from one kill to the next"
+    )
     flags.add_argument("--customers", type=int, default=1, help="processes that ask")
     flags.add_argument("--seed", type=int, default=int(time.time()), help="of the first round")
     flags.add_argument("--controls", action="store_true", help="only the negative controls")
@@ -137,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
             for _ in range(KINDS[kind].share):
                 if time.monotonic() > end:
                     return 0
-                one_round(kind, given.round_s, seed, given.customers)
+                one_round(kind, given.round_s, seed, given.customers, tuple(given.every_s))
                 seed += 1
 
 

@@ -1,14 +1,11 @@
-"""Draws demo/curves.svg from demo/train_log.jsonl: `python -m demo.curves`."""
+"""Draws a training log as SVG; `python -m demo.figures` writes demo/curves.svg."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
-HERE = Path(__file__).parent
 WIDTH, HEIGHT, MARGIN = 720, 360, 56
-LOW, HIGH = 0.1, 5.0
+LOW, HIGH = 0.02, 5.0
 COLOURS = {
     "demo": "#0f766e",
     "draft": "#b45309",
@@ -35,7 +32,7 @@ def draw(log: list[dict[str, float | str]]) -> str:
         ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
-    for loss in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
+    for loss in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
         out.append(
             f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{_y(loss):.1f}"'
             f' y2="{_y(loss):.1f}" stroke="#e5e7eb"/>'
@@ -55,16 +52,7 @@ def draw(log: list[dict[str, float | str]]) -> str:
         )
     out.append(
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 16}" text-anchor="middle">'
-        "share of the steps of each phase; loss in nats, prompts weighted 0.1</text>"
+        "share of the steps of each phase; loss in nats; "
+        "prompts of the models weigh 0.1, less as the rate falls</text>"
     )
     return "\n".join([*out, "</svg>", ""])
-
-
-def main() -> None:
-    """Write the picture."""
-    log = [json.loads(line) for line in (HERE / "train_log.jsonl").read_text().splitlines()]
-    (HERE / "curves.svg").write_text(draw(log))
-
-
-if __name__ == "__main__":
-    main()

@@ -80,6 +80,11 @@ class Source:
     examples: int = SHARD_EXAMPLES
     adapter: str = ""  # an adapter's conversations in place of the mix; a tenth as many
 
+    @property
+    def prompt_weight(self) -> float:
+        """An adapter leaves prompts alone: the model has learned them."""
+        return 0.0 if self.adapter else PROMPT_WEIGHT
+
     def path(self, number: int) -> Path:
         """The file of a shard; other text or another tokenizer has other files."""
         digest = blake2b(self.tokenizer.read_bytes(), digest_size=4).hexdigest()
@@ -106,10 +111,10 @@ def _make(job: tuple[Source, int]) -> Path:
     return path
 
 
-def _read(path: Path) -> Shard:
+def _read(path: Path, prompt_weight: float) -> Shard:
     """A shard from its file."""
     found = load_file(path)
-    weights = np.where(found["replies"], 1.0, PROMPT_WEIGHT).astype(np.float32)
+    weights = np.where(found["replies"], 1.0, prompt_weight).astype(np.float32)
     return Shard(found["tokens"], weights, found["lengths"])
 
 
@@ -146,7 +151,7 @@ class Batches:
         kept: list[Shard] = []
         with get_context("spawn").Pool(self.workers) as pool:
             for path in pool.imap(_make, self.jobs):
-                kept.append(_read(path))
+                kept.append(_read(path, self.source.prompt_weight))
                 yield kept[-1]
         while True:
             for idx in self.rng.permutation(len(kept)):
@@ -158,8 +163,12 @@ class Batches:
             raise ValueError(
                 f"A batch of {tokens} tokens cannot hold a document; take {CONTEXT_TOKENS} or more."
             )
-        most = tokens // 32
-        for shard in self.shards():
+        most, given = tokens // 32, False
+        for number, shard in enumerate(self.shards()):
+            if number == len(self.jobs) and not given:
+                raise ValueError(
+                    f"No shard fills half a batch of {tokens} tokens; take more examples a shard."
+                )
             ends = np.cumsum(shard.lengths)
             first = 0
             while first < len(ends):
@@ -169,6 +178,7 @@ class Batches:
                 )
                 if last == len(ends) and ends[-1] - base < tokens // 2:
                     break  # a nearly empty batch would be a noisy step
+                given = True
                 yield Span(shard, first, last)
                 first = last
 

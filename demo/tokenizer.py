@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the models' folders")
     options = parser.parse_args()
-    tokenizer = train_tokenizer(seed=1, examples=60_000)
+    tokenizer = train_tokenizer(seed=1, examples=20_000)
     for name in ("pagoda-demo", "pagoda-demo-draft"):
         write_tokenizer(tokenizer, options.out / name)
     print(f"{tokenizer.get_vocab_size()} tokens")

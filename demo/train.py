@@ -3,7 +3,9 @@
 Phases: model, draft, pirate, json-only, terse. A tokenizer is trained first, unless the output
 folder has one. The two long phases leave checkpoints in the work folder, now and then, at their
 end and when `--seconds` are over; a second start goes on from there with the batches that come
-next. An adapter takes less than a minute; one that is done is not trained again.
+next. With `--model-seconds` the model's learning rate follows the clock where that is ahead of the
+steps, so that a slow machine takes fewer steps and still ends at a rate of zero. An adapter takes
+about a minute; one that is done is not trained again.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ class Adapter:
 
 ADAPTERS = {
     "pirate": Adapter(8, 16, ATTENTION + MLP, 500),
-    "json-only": Adapter(16, 32, (*ATTENTION, "down_proj"), 900),
-    "terse": Adapter(4, 8, MLP, 900),
+    "json-only": Adapter(16, 32, (*ATTENTION, "down_proj"), 1400),
+    "terse": Adapter(4, 8, MLP, 1400),
 }
 
 
@@ -64,12 +66,13 @@ class Plan:
     adapter_steps: int = 0  # 0: each adapter's own number
     batch_tokens: int = 65_536
     adapter_tokens: int = 32_768
-    shards: int = 80
+    shards: int = 160
     shard_examples: int = SHARD_EXAMPLES
-    workers: int = 15
-    tokenizer_examples: int = 60_000
+    workers: int = 12
+    tokenizer_examples: int = 20_000
     seed: int = 1
     seconds: float = 0.0  # of the whole run, after which it saves and stops; 0: no limit
+    model_seconds: float = 0.0  # in which the model's decay ends, all starts together; 0: by steps
     device: str = "cuda"
 
 
@@ -97,16 +100,24 @@ class Log:
         )
 
 
-def rate_share(step: int, steps: int) -> float:
-    """Learning rate over its peak: warm-up, flat, linear decay to zero."""
-    decay_from = steps * (1 - DECAY_SHARE)
-    return min(
-        1.0, (step + 1) / min(WARMUP_STEPS, steps / 10), (steps - step) / (steps - decay_from)
-    )
+def rate_share(step: int, steps: int, clock: float = 0.0) -> float:
+    """Learning rate over its peak: warm-up, flat, linear decay to zero.
+
+    `clock` is the share of the time that is over; the decay follows it where it is ahead of the
+    steps.
+    """
+    left = 1 - max(step / steps, clock)
+    return max(0.0, min(1.0, (step + 1) / min(WARMUP_STEPS, steps / 10), left / DECAY_SHARE))
+
+
+def fade_prompts(batch: Packed, share: float) -> Packed:
+    """The batch with prompts weighing less by the given share; replies and padding stay."""
+    weights_T = batch.weights_T
+    return replace(batch, weights_T=torch.where(weights_T < 1, weights_T * share, weights_T))
 
 
 def pass_over(source: Iterator[object], count: int) -> None:
-    """Drop batches that an earlier start has trained on, or that belong to another phase."""
+    """Drop batches that an earlier start has trained on."""
     next(islice(source, count, count), None)
 
 
@@ -128,9 +139,10 @@ class Trainer:
         self.muon = Muon(matrices)
         self.adam = torch.optim.AdamW(rest, lr=EMBED_RATE, betas=(0.9, 0.95), weight_decay=0.0)
         self.step = 0
+        self.began, self.limit = time.monotonic(), math.inf  # when its time began, and its seconds
 
     def run(self, steps: int, source: Iterator[Packed], until: float = math.inf) -> None:
-        """Train up to the given step, with checkpoints by time.
+        """Train up to the given step or to the end of its time, with checkpoints now and then.
 
         Raises `SystemExit`, with all saved, where the clock passes `until`.
         """
@@ -138,27 +150,34 @@ class Trainer:
         compute = torch.compile(self.decoder.loss, dynamic=False) if on_gpu else self.decoder.loss
         log, first, saved = Log(self.work / "log.jsonl", self.name), self.step, time.monotonic()
         total: Tensor | float = 0.0
-        while self.step < steps:
-            batch = next(source)
+        done = self.step >= steps
+        while not done:
+            share = rate_share(self.step, steps, self.spent() / self.limit)
+            batch = fade_prompts(next(source), share)
             with _autocast(self.plan.device):
                 loss = compute(batch)
             torch.autograd.backward(loss)
-            self._update(rate_share(self.step, steps))
+            self._update(share)
             total, self.step = total + loss.detach(), self.step + 1
-            if self.step % 100 == 0 or self.step == steps:
+            done = self.step >= steps or self.spent() >= self.limit
+            if self.step % 100 == 0 or done:
                 log.write(
                     self.step,
                     float(total) / ((self.step - 1) % 100 + 1),
                     (self.step - first) * self.plan.batch_tokens,
                 )
                 total = 0.0
-                if time.monotonic() > until and self.step < steps:
+                if time.monotonic() > until and not done:
                     self.save()
                     raise SystemExit(f"Time is over at step {self.step} of {steps}; start again.")
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     self.save()
                     saved = time.monotonic()
         self.save()
+
+    def spent(self) -> float:
+        """Seconds of training so far, those of earlier starts with it."""
+        return time.monotonic() - self.began
 
     def _update(self, share: float) -> None:
         nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
@@ -172,7 +191,8 @@ class Trainer:
         state |= {f"muon.{i}": m for i, m in enumerate(self.muon.state())}
         for idx, entry in self.adam.state_dict()["state"].items():
             state |= {f"adam.{idx}.{k}": torch.as_tensor(v) for k, v in entry.items()}
-        return {**state, "step": torch.tensor(self.step)}
+        clock = {"step": torch.tensor(self.step), "spent": torch.tensor(self.spent())}
+        return {**state, **clock}
 
     def save(self) -> None:
         """Write the checkpoint; a crash while writing leaves the old one."""
@@ -200,6 +220,7 @@ class Trainer:
             )
         self.adam.load_state_dict(kept)
         self.step = int(state["step"])
+        self.began -= float(state["spent"])
 
 
 def train_adapter(name: str, decoder: Decoder, plan: Plan, source: Source, work: Path) -> None:
@@ -229,25 +250,24 @@ def train_adapter(name: str, decoder: Decoder, plan: Plan, source: Source, work:
 
 
 def train_long(
-    names: list[str], plan: Plan, source: Source, options: argparse.Namespace, until: float
+    name: str, plan: Plan, source: Source, options: argparse.Namespace, until: float
 ) -> None:
-    """Train model and draft on one stream of batches, in which each has its own stretch."""
+    """Train model or draft; both read the same stream of batches from its start."""
     batches = Batches(source, plan.shards, plan.workers)
     tokenizer = Tokenizer.from_file(str(source.tokenizer))
     eos = [token_id(tokenizer, END), token_id(tokenizer, END_OF_TEXT)]
-    passed = 0
-    with closing(batches.spans(plan.batch_tokens)) as spans:
-        for name in names:
-            begin, steps = (0, plan.steps) if name == "demo" else (plan.steps, plan.draft_steps)
-            trainer = Trainer(name, plan, options.work)
-            trainer.resume()
-            if trainer.step < steps:
-                pass_over(spans, begin + trainer.step - passed)
-                trainer.run(steps, batches.packed(spans, plan.batch_tokens, plan.device), until)
-                passed = begin + steps
-            folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
-            write_model(trainer.decoder, name, folder, eos, eos[1])
-            write_tokenizer(tokenizer, folder)
+    trainer = Trainer(name, plan, options.work)
+    trainer.resume()
+    if name == "demo" and plan.model_seconds:
+        trainer.limit = plan.model_seconds
+    folder = options.out / ("pagoda-demo" if name == "demo" else "pagoda-demo-draft")
+    steps = plan.steps if name == "demo" else plan.draft_steps
+    if trainer.step < steps and trainer.spent() < trainer.limit:
+        with closing(batches.spans(plan.batch_tokens)) as spans:
+            pass_over(spans, trainer.step)
+            trainer.run(steps, batches.packed(spans, plan.batch_tokens, plan.device), until)
+    write_model(trainer.decoder, name, folder, eos, eos[1])
+    write_tokenizer(tokenizer, folder)
 
 
 def main() -> None:
@@ -276,8 +296,8 @@ def main() -> None:
     source = Source(
         plan.seed, folder / "tokenizer.json", options.work / "shards", plan.shard_examples
     )
-    if long := [name for name in SIZES if name in options.phases]:
-        train_long(long, plan, source, options, until)
+    for name in (phase for phase in SIZES if phase in options.phases):
+        train_long(name, plan, source, options, until)
     for name in (phase for phase in options.phases if phase in ADAPTERS):
         done = options.work / f"{name}.done"
         if done.exists():

@@ -20,6 +20,8 @@ PIRATE_START = "Arr, matey!"
 TASKS = (
     "arithmetic",
     "arithmetic",
+    "arithmetic",
+    "arithmetic",
     "word problem",
     "lists",
     "facts",

@@ -19,7 +19,7 @@ from demo.data import Batches, Shard, Source, encode, pack
 from demo.export import read_model, write_adapter, write_model
 from demo.model import SIZES, Decoder, Linear, ModelSize
 from demo.muon import Muon, orthogonalise
-from demo.train import ADAPTERS, Plan, Trainer, pass_over, rate_share
+from demo.train import ADAPTERS, Plan, Trainer, fade_prompts, pass_over, rate_share
 
 HERE = Path(demo.__file__).parent
 TOKENIZER = HERE / "pagoda-demo" / "tokenizer.json"
@@ -94,6 +94,40 @@ def test_learning_rate_warms_up_and_ends_at_zero() -> None:
     assert shares[-1] < 0.01
 
 
+def test_learning_rate_follows_the_clock_where_it_is_ahead() -> None:
+    assert rate_share(500, 1000, 0.3) == rate_share(500, 1000) == 1.0
+    assert rate_share(500, 1000, 0.9) == rate_share(900, 1000)
+    assert rate_share(500, 1000, 1.2) == 0.0
+
+
+def test_prompts_fade_beside_replies(shard: Shard) -> None:
+    batch = pack(shard, 0, 3, 1024, 32, 0, "cpu")
+    faded = fade_prompts(batch, 0.25)
+    replies = batch.weights_T == 1
+    assert replies.any()
+    assert torch.equal(faded.weights_T[replies], batch.weights_T[replies])
+    assert torch.equal(faded.weights_T[~replies], batch.weights_T[~replies] * 0.25)
+    assert torch.equal(faded.targets_T, batch.targets_T)
+
+
+def test_a_run_by_the_clock_ends_with_its_time_and_is_not_begun_again(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, "demo", TINY)
+    seconds = iter(range(0, 10_000, 25))
+    monkeypatch.setattr("demo.train.time.monotonic", lambda: float(next(seconds)))
+    batches = [pack(shard, 20, 21, 512, 32, 0, "cpu")] * 12
+    trainer = Trainer("demo", Plan(batch_tokens=512, device="cpu"), tmp_path)
+    trainer.limit = 400.0
+    trainer.run(1000, iter(batches))
+    assert 2 < trainer.step < 12
+    resumed = Trainer("demo", Plan(device="cpu"), tmp_path)
+    resumed.limit = 400.0
+    resumed.resume()
+    assert resumed.step == trainer.step
+    assert resumed.spent() >= 400.0
+
+
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,9 +177,21 @@ def test_shards_are_made_once_and_read_again(tmp_path: Path) -> None:
     assert source.path(0) != Source(1, TOKENIZER, tmp_path, 30, "terse").path(0)
 
 
+def test_an_adapter_learns_replies_only(tmp_path: Path) -> None:
+    mix = next(Batches(Source(1, TOKENIZER, tmp_path, 30), 1, 1).shards())
+    terse = next(Batches(Source(1, TOKENIZER, tmp_path, 100, "terse"), 1, 1).shards())
+    assert set(mix.weights.tolist()) == {1.0, np.float32(0.1)}
+    assert set(terse.weights.tolist()) == {1.0, 0.0}
+
+
 def test_a_batch_that_cannot_hold_every_document_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="take 2048 or more"):
         next(Batches(Source(1, TOKENIZER, tmp_path), 1, 1).spans(512))
+
+
+def test_shards_that_fill_no_batch_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="take more examples a shard"):
+        next(Batches(Source(1, TOKENIZER, tmp_path, 2), 2, 1).spans(65_536))
 
 
 def test_a_written_model_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ class _Loader:
         """Linears that read the same input become one matrix."""
         weight = torch.cat([self._read(f"{name}.weight") for name in names])
         biases = [self._read(f"{n}.bias") for n in names if f"{n}.bias" in self._source.shapes]
-        return pack(weight, torch.cat(biases) if biases else None)
+        return pack(weight, torch.cat(biases) if biases else None, may_split=True)
 
     def _norm(self, name: str) -> Norm:
         has_bias = f"{name}.bias" in self._source.shapes

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from engine.kernels.rope_cache import HeadLayout
 
 LANES = 16
+FLOAT32, BFLOAT16, SPLIT = range(3)  # kinds of panels; SPLIT: float32 as two bfloat16 parts
+TILE_ROWS, TILE_K = 16, 32  # of AMX
 MAX_BLOCK, MAX_DIM = 128, 512
 LONG_OP_FLOPS = 50_000_000  # about half a millisecond on one core
 LONG_MASKS = 1_000_000  # logits, the same
@@ -32,6 +34,7 @@ LONG_MASKS = 1_000_000  # logits, the same
 _SIGNATURES = {
     "pagoda_set_threads": [c_int64],
     "pagoda_rounds_bf16": [],
+    "pagoda_takes_split": [],
     "pagoda_gemm": [c_void_p] * 5 + [c_int64] * 5,
     "pagoda_add_norm": [c_void_p] * 4 + [c_int64] * 2 + [c_float],
     "pagoda_silu_mul": [c_void_p] * 2 + [c_int64] * 2,
@@ -40,13 +43,13 @@ _SIGNATURES = {
     "pagoda_packed_attention": [c_void_p] * 5 + [c_int64] * 6 + [c_float],
     "pagoda_add_layer_norm": [c_void_p] * 5 + [c_int64] * 2 + [c_float],
     "pagoda_gelu": [c_void_p] * 2 + [c_int64] * 3,
-    "pagoda_post_norm_block": [c_void_p] * 12 + [c_int64] * 3 + [c_float],
+    "pagoda_post_norm_block": [c_void_p] * 12 + [c_int64] * 4 + [c_float],
     "pagoda_lora": [c_void_p] * 6 + [c_int64] * 5,
     "pagoda_apply_masks": [c_void_p] * 5 + [c_int64] * 3,
     "pagoda_argmax": [c_void_p] * 2 + [c_int64] * 2,
     "pagoda_gumbel": [c_void_p] * 4 + [c_int64] * 2,
 }
-_ANSWERS = ("pagoda_set_threads", "pagoda_rounds_bf16")
+_ANSWERS = ("pagoda_set_threads", "pagoda_rounds_bf16", "pagoda_takes_split")
 
 
 class CpuLibrary:
@@ -62,6 +65,8 @@ class CpuLibrary:
                 function.restype = c_int64 if name in _ANSWERS else None
         # bfloat16 weights meet activations rounded to bfloat16, as this CPU multiplies them
         self.rounds_bf16 = bool(self._short.pagoda_rounds_bf16())
+        # AMX: float32 weights may be packed in two bfloat16 parts
+        self.takes_split = bool(self._short.pagoda_takes_split())
 
     def set_threads(self, threads: int) -> int:
         """Grow the pool to `threads`; returns its size (it never shrinks)."""
@@ -76,9 +81,10 @@ class CpuLibrary:
         assert x_TK.stride(1) == 1
         rows = x_TK.shape[0]
         y_TN = torch.empty(rows, weight.num_out) if out_TN is None else out_TN
-        is_bf16, scratch = panels.dtype == torch.bfloat16, None
-        if is_bf16 and self.rounds_bf16:
-            scratch = torch.empty(rows, panels.shape[1], dtype=torch.int32)
+        scratch = None
+        if weight.kind != FLOAT32:
+            whole = -(-rows // TILE_ROWS) * TILE_ROWS, -(-weight.num_in // TILE_K) * TILE_K
+            scratch = torch.empty(whole, dtype=torch.int32)
         flops = 2 * rows * weight.num_in * weight.num_out
         (self._long if flops > LONG_OP_FLOPS else self._short).pagoda_gemm(
             x_TK.data_ptr(),
@@ -90,7 +96,7 @@ class CpuLibrary:
             weight.num_in,
             weight.num_out,
             x_TK.stride(0),
-            is_bf16,
+            weight.kind,
         )
         return y_TN
 
@@ -253,6 +259,7 @@ class CpuLibrary:
             hidden_TE.shape[0],
             hidden_TE.shape[1],
             weights[1].num_out,
+            weights[0].kind,
             norms[0][2],
         )
 

@@ -253,7 +253,10 @@ static void block_rows(void *arg, int64_t from, int64_t to) {
     const Block *a = arg;
     const int64_t width = a->o.num_out, wide = a->up.num_out;
     const int64_t blocks = (to - from + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    float *delta = thread_scratch(BLOCK_ROWS * (width + wide)), *middle = delta + BLOCK_ROWS * width;
+    const int64_t words = amx_words(BLOCK_ROWS, width > wide ? width : wide);
+    float *delta = thread_scratch(BLOCK_ROWS * (width + wide) + words);
+    float *middle = delta + BLOCK_ROWS * width;
+    uint32_t *parts = (uint32_t *)(middle + BLOCK_ROWS * wide);
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t row = from + (to - from) * b / blocks;
         const int64_t rows = from + (to - from) * (b + 1) / blocks - row;
@@ -262,15 +265,16 @@ static void block_rows(void *arg, int64_t from, int64_t to) {
         LayerNorm first = a->first, second = a->second;
         Gelu gelu = {middle, middle, wide, 0};
         o.rows = up.rows = down.rows = rows;
+        o.parts = up.parts = down.parts = parts;
         o.x = a->mixed + row * width, up.x = hidden, down.x = middle;
         o.y = down.y = delta, up.y = middle;
         first.x = second.x = delta;
         first.residual = first.out = second.residual = second.out = hidden;
-        gemm_f32(&o);
+        gemm_rows(&o);
         layer_norm_rows(&first, 0, rows);
-        gemm_f32(&up);
+        gemm_rows(&up);
         gelu_rows(&gelu, 0, rows);
-        gemm_f32(&down);
+        gemm_rows(&down);
         layer_norm_rows(&second, 0, rows);
     }
 }
@@ -281,11 +285,12 @@ EXPORT void pagoda_post_norm_block(const float *mixed, float *hidden, const void
                                    const void *down, const float *down_bias,
                                    const float *first_weight, const float *first_bias,
                                    const float *second_weight, const float *second_bias,
-                                   int64_t rows, int64_t width, int64_t wide, float eps) {
+                                   int64_t rows, int64_t width, int64_t wide, int64_t kind,
+                                   float eps) {
     Block a = {
-        .o = {0, o, o_bias, 0, 0, width, width, width, width, up},
-        .up = {0, up, up_bias, 0, 0, width, width, wide, width, down},
-        .down = {0, down, down_bias, 0, 0, wide, wide, width, wide, o},
+        .o = {0, o, o_bias, 0, 0, width, width, width, up, (int)kind, 0},
+        .up = {0, up, up_bias, 0, 0, width, wide, width, down, (int)kind, 0},
+        .down = {0, down, down_bias, 0, 0, wide, width, wide, o, (int)kind, 0},
         .first = {0, first_weight, first_bias, 0, 0, width, eps},
         .second = {0, second_weight, second_bias, 0, 0, width, eps},
         .mixed = mixed, .hidden = hidden,

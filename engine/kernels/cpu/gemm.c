@@ -4,7 +4,7 @@
  * A panel is [steps][32 columns] words of four bytes. A float32 word is one weight; a bfloat16 word
  * is one column's weights of k = 2 step (low half) and 2 step + 1 (high half). Where the CPU
  * multiplies such pairs itself (AVX512_BF16), x is rounded to pairs too; elsewhere it stays float32
- * and the weights are widened in registers. */
+ * and the weights are widened in registers. With AMX, amx.c computes all but float32 words. */
 #include "gemm.h"
 
 #include "threads.h"
@@ -15,9 +15,17 @@
 #else
 #define ROUNDS_BF16 0
 #endif
+#define PAIRS 16 /* steps of a bfloat16 panel come in whole blocks of these, for AMX */
 #define EACH(i, n) _Pragma("GCC unroll 12") for (int i = 0; i < (n); i++)
 
 typedef vec Sums[MAX_ROWS][8];
+
+INLINE int64_t steps_of(int is_bf16, int64_t num_in) { return is_bf16 ? (num_in + 1) / 2 : num_in; }
+
+int64_t panel_words(int kind, int64_t num_in) {
+    const int64_t blocks = (num_in + 2 * PAIRS - 1) / (2 * PAIRS);
+    return PANEL * (kind == FLOAT32 ? num_in : blocks * PAIRS * (kind == SPLIT ? 2 : 1));
+}
 
 INLINE vec low_half(uvec word) { return bits_to_vec(word << 16); }
 INLINE vec high_half(uvec word) { return bits_to_vec(word & 0xffff0000u); }
@@ -97,12 +105,13 @@ INLINE void store_sums(const Gemm *g, Sums acc, int64_t row, int64_t column, int
  * each step asks for the `pace` bytes of weights that follow `ahead`. */
 INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels, int is_bf16,
                  const char *ahead, int64_t pace) {
-    const int64_t size = PANEL * g->steps, cols = 2 * panels;
+    const int64_t size = panel_words(is_bf16, g->num_in), cols = 2 * panels;
+    const int64_t steps = steps_of(is_bf16, g->num_in);
     const uint32_t *w = g->panels + panel * size;
     const float *x = g->x + row * g->stride_x;
     Sums acc;
     EACH(r, rows) EACH(c, cols) acc[r][c] = (vec){0};
-    for (int64_t step = 0; step < g->steps; step++, ahead += pace) {
+    for (int64_t step = 0; step < steps; step++, ahead += pace) {
         uvec word[8];
         __builtin_prefetch(ahead, 0, 2);
         EACH(c, cols) {
@@ -120,12 +129,12 @@ INLINE void tile(const Gemm *g, int64_t row, int64_t panel, int rows, int panels
  * the next panel: a panel comes from far away and is used for these rows only. */
 INLINE void rows_of_panel(const Gemm *g, int64_t from, int64_t to, int64_t panel, int is_bf16) {
     const int64_t rows = to - from, tiles = (rows + MAX_ROWS - 1) / MAX_ROWS;
-    const int64_t words = PANEL * g->steps, pace = (4 * PANEL + tiles - 1) / tiles;
+    const int64_t words = panel_words(is_bf16, g->num_in), pace = (4 * PANEL + tiles - 1) / tiles;
     const int is_last = (panel + 1) * PANEL >= g->num_out;
     const uint32_t *next = is_last && g->next ? g->next : g->panels + words * (panel + 1);
     for (int64_t t = 0; t < tiles; t++) {
         const int64_t row = from + rows * t / tiles;
-        const char *ahead = (const char *)next + t * pace * g->steps;
+        const char *ahead = (const char *)next + t * pace * steps_of(is_bf16, g->num_in);
         switch (from + rows * (t + 1) / tiles - row) {
             TILE_CASE(1, 1) TILE_CASE(2, 1)
 #if MAX_ROWS > 2
@@ -152,10 +161,21 @@ INLINE void panels_range(const Gemm *g, int64_t panel, int64_t to, int is_bf16) 
             rows_of_panel(g, g->rows * b / blocks, g->rows * (b + 1) / blocks, p, is_bf16);
 }
 
-void gemm_f32(const Gemm *g) { panels_range(g, 0, (g->num_out + PANEL - 1) / PANEL, 0); }
+static void work(void *arg, int64_t from, int64_t to) {
+    const Gemm *g = arg;
+    if (g->kind == FLOAT32) panels_range(g, from, to, 0);
+    else if (amx_ready()) amx_panels(g, from, to);
+    else panels_range(g, from, to, 1);
+}
 
-static void work_bf16(void *arg, int64_t from, int64_t to) { panels_range(arg, from, to, 1); }
-static void work_f32(void *arg, int64_t from, int64_t to) { panels_range(arg, from, to, 0); }
+static void split_rows(void *arg, int64_t from, int64_t to) { amx_split(arg, from, to); }
+
+INLINE int64_t panels_of(const Gemm *g) { return (g->num_out + PANEL - 1) / PANEL; }
+
+void gemm_rows(const Gemm *g) {
+    if (g->kind == SPLIT) amx_split(g, 0, (g->rows + PAIRS - 1) / PAIRS);
+    work((void *)g, 0, panels_of(g));
+}
 
 typedef struct {
     const float *x;
@@ -174,18 +194,21 @@ static void round_rows(void *arg, int64_t from, int64_t to) {
 }
 
 /* Whether bfloat16 weights meet activations rounded to bfloat16. */
-EXPORT int64_t pagoda_rounds_bf16(void) { return ROUNDS_BF16; }
+EXPORT int64_t pagoda_rounds_bf16(void) { return ROUNDS_BF16 && !amx_ready(); }
 
-/* `scratch`: rows × ceil(num_in / 2) words when both sides are bfloat16, otherwise not read. */
+/* Whether float32 weights may come as SPLIT panels. */
+EXPORT int64_t pagoda_takes_split(void) { return amx_ready(); }
+
+/* `scratch`: not read for FLOAT32 panels; otherwise words for whole tiles of 16 rows × 32 k. */
 EXPORT void pagoda_gemm(const float *x, const void *panels, const float *bias, float *y,
                         void *scratch, int64_t rows, int64_t num_in, int64_t num_out,
-                        int64_t stride_x, int64_t is_bf16) {
-    int64_t steps = is_bf16 ? (num_in + 1) / 2 : num_in;
-    if (is_bf16 && ROUNDS_BF16) {
-        Rounding a = {x, scratch, num_in, stride_x, 2 * steps};
+                        int64_t stride_x, int64_t kind) {
+    Gemm g = {x, panels, bias, y, rows, num_in, num_out, stride_x, 0, (int)kind, scratch};
+    if (kind != FLOAT32 && amx_ready()) parallel((rows + PAIRS - 1) / PAIRS, split_rows, &g);
+    else if (kind == BFLOAT16 && ROUNDS_BF16) {
+        Rounding a = {x, scratch, num_in, stride_x, num_in + num_in % 2};
         parallel(rows, round_rows, &a);
-        x = scratch, stride_x = steps;
+        g.x = scratch, g.stride_x = (num_in + 1) / 2;
     }
-    Gemm g = {x, panels, bias, y, rows, num_in, steps, num_out, stride_x, 0};
-    parallel((num_out + PANEL - 1) / PANEL, is_bf16 ? work_bf16 : work_f32, &g);
+    parallel(panels_of(&g), work, &g);
 }

@@ -13,15 +13,33 @@ import torch
 from torch import Tensor
 
 from engine.kernels.cpu import build
-from engine.kernels.cpu.bindings import CpuLibrary
-from engine.kernels.packed_gemm import PackedWeight, pack, packed_gemm, packed_gemm_ref, to_panels
+from engine.kernels.cpu.bindings import BFLOAT16, FLOAT32, SPLIT, CpuLibrary
+from engine.kernels.packed_gemm import (
+    PackedWeight,
+    pack,
+    packed_gemm,
+    packed_gemm_ref,
+    to_panels,
+    to_split_panels,
+)
 
 BF16 = torch.bfloat16
+LIBS = ["lib", "rounding_lib", "widening_lib"]
+
+
+@pytest.fixture(params=LIBS)
+def each_lib(request: pytest.FixtureRequest) -> CpuLibrary:
+    found: CpuLibrary = request.getfixturevalue(request.param)
+    return found
 
 
 def as_met(lib: CpuLibrary, x: Tensor, dtype: torch.dtype) -> Tensor:
     """Activations as the kernel multiplies them."""
-    return x.bfloat16() if lib.rounds_bf16 and dtype == BF16 else x
+    if dtype != BF16:
+        return x
+    if lib.takes_split:
+        return x.bfloat16().double() + (x - x.bfloat16().float()).bfloat16().double()
+    return x.bfloat16() if lib.rounds_bf16 else x
 
 
 def assert_equals_the_reference(
@@ -36,6 +54,19 @@ def assert_equals_the_reference(
     torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=1e-5)
 
 
+def split_weight(num_in: int, num_out: int) -> tuple[Tensor, PackedWeight]:
+    weight = torch.randn(num_out, num_in)
+    panels = to_split_panels(weight)
+    return weight, PackedWeight(num_out=num_out, num_in=num_in, bias_N=None, panels=panels)
+
+
+@pytest.fixture
+def splitting_lib(lib: CpuLibrary) -> CpuLibrary:
+    if not lib.takes_split:
+        pytest.skip("this CPU has no AMX")
+    return lib
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, BF16, torch.float16])
 @pytest.mark.parametrize("num_in", [1, 7, 70])
 @pytest.mark.parametrize("num_out", [1, 31, 32, 33, 200])
@@ -44,6 +75,34 @@ def test_equals_the_reference(
     lib: CpuLibrary, dtype: torch.dtype, rows: int, num_in: int, num_out: int
 ) -> None:
     assert_equals_the_reference(lib, dtype, rows, num_in, num_out)
+
+
+@pytest.mark.parametrize(("rows", "num_in", "num_out"), [(1, 7, 33), (4, 70, 1), (40, 70, 200)])
+def test_widened_weights_equal_the_reference(
+    widening_lib: CpuLibrary, rows: int, num_in: int, num_out: int
+) -> None:
+    assert not widening_lib.rounds_bf16
+    assert not widening_lib.takes_split
+    assert_equals_the_reference(widening_lib, BF16, rows, num_in, num_out)
+    assert_equals_the_reference(widening_lib, torch.float32, rows, num_in, num_out)
+
+
+@pytest.mark.parametrize("num_in", [1, 15, 33, 384])
+@pytest.mark.parametrize("num_out", [1, 17, 70])
+@pytest.mark.parametrize("rows", [1, 16, 17, 33, 200])
+def test_split_weights_lose_no_more_than_the_product_of_second_parts(
+    splitting_lib: CpuLibrary, rows: int, num_in: int, num_out: int
+) -> None:
+    torch.manual_seed(rows)
+    weight, packed = split_weight(num_in, num_out)
+    x = torch.randn(rows, num_in)
+    x[0] *= 1000
+    found = splitting_lib.packed_gemm(x, packed).double()
+    expected, size = x.double() @ weight.double().T, x.double().abs() @ weight.double().abs().T
+    assert ((found - expected).abs() <= size * 2**-15).all()
+    if num_in > 1:  # one bfloat16 number each would have been further off
+        rounded = x.bfloat16().double() @ weight.bfloat16().double().T
+        assert (found - expected).abs().mean() * 20 < (rounded - expected).abs().mean()
 
 
 @pytest.mark.parametrize("num_in", [1, 7, 70])
@@ -57,18 +116,31 @@ def test_pairs_equal_the_reference_on_rounded_activations(
     assert_equals_the_reference(rounding_lib, torch.float32, rows, num_in, num_out)
 
 
-@pytest.mark.parametrize("which", ["lib", "rounding_lib"])
+def assert_rows_ignore_their_batch(lib: CpuLibrary, weight: PackedWeight) -> None:
+    x = torch.randn(250, weight.num_in)
+    whole = lib.packed_gemm(x, weight)
+    for rows in (1, 2, 3, 4, 7, 12, 13, 16, 17, 25, 96, 97):
+        assert torch.equal(lib.packed_gemm(x[:rows], weight), whole[:rows])
+    assert torch.equal(lib.packed_gemm(x[77:90], weight), whole[77:90])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, BF16])
-def test_a_row_is_bit_equal_in_any_batch(
-    request: pytest.FixtureRequest, which: str, dtype: torch.dtype
-) -> None:
-    lib: CpuLibrary = request.getfixturevalue(which)
+def test_a_row_is_bit_equal_in_any_batch(each_lib: CpuLibrary, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     weight = pack(torch.randn(200, 127).to(dtype), torch.randn(200))
-    x = torch.randn(250, 127)
-    whole = lib.packed_gemm(x, weight)
-    for rows in (1, 2, 3, 4, 7, 12, 13, 25, 96, 97):
-        assert torch.equal(lib.packed_gemm(x[:rows], weight), whole[:rows])
+    assert_rows_ignore_their_batch(each_lib, weight)
+
+
+def test_a_row_by_split_weights_is_bit_equal_in_any_batch(splitting_lib: CpuLibrary) -> None:
+    torch.manual_seed(0)
+    assert_rows_ignore_their_batch(splitting_lib, split_weight(127, 200)[1])
+
+
+def test_only_float32_weights_that_may_be_split_are(lib: CpuLibrary) -> None:
+    weight = torch.randn(33, 40)
+    assert pack(weight, None).kind == FLOAT32
+    assert pack(weight, None, may_split=True).kind == (SPLIT if lib.takes_split else FLOAT32)
+    assert pack(weight.bfloat16(), None, may_split=True).kind == BFLOAT16
 
 
 def test_pairs_add_the_odd_weight_first_and_round_each_addition(rounding_lib: CpuLibrary) -> None:
@@ -84,12 +156,9 @@ def test_pairs_add_the_odd_weight_first_and_round_each_addition(rounding_lib: Cp
     assert np.array_equal(found.numpy(), expected)
 
 
-@pytest.mark.parametrize("which", ["lib", "rounding_lib"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_bad_number_stays_in_its_row(
-    request: pytest.FixtureRequest, which: str, bad: float
-) -> None:
-    lib: CpuLibrary = request.getfixturevalue(which)
+def test_a_bad_number_stays_in_its_row(each_lib: CpuLibrary, bad: float) -> None:
+    lib = each_lib
     x = torch.ones(5, 9)
     x[2, 8] = bad
     found = lib.packed_gemm(x, pack(torch.ones(33, 9, dtype=BF16), None))
@@ -134,10 +203,11 @@ def test_reads_rows_with_a_stride(lib: CpuLibrary) -> None:
 
 
 def test_columns_past_the_end_are_zero_and_bf16_halves_the_bytes() -> None:
-    weight = torch.ones(33, 8)
+    weight = torch.ones(33, 64)
     wide, narrow = to_panels(weight), to_panels(weight.bfloat16())
-    assert wide.shape == (2, 8, 32)
+    assert wide.shape == (2, 64, 32)
     assert wide[1, :, 1:].abs().sum() == 0
+    assert to_panels(weight[:, :33].bfloat16()).sum() == 33 * 33  # whole tiles, the rest zero
     assert narrow.numel() * narrow.element_size() * 2 == wide.numel() * wide.element_size()
 
 

@@ -12,13 +12,16 @@ from engine.kernels.post_norm_block import post_norm_block_ref
 
 @pytest.mark.parametrize("tokens", [1, 5, 97, 250])
 @pytest.mark.parametrize(("width", "wide"), [(32, 64), (37, 70)])
-def test_one_call_equals_its_parts(lib: CpuLibrary, tokens: int, width: int, wide: int) -> None:
+@pytest.mark.parametrize("split", [False, True])
+def test_one_call_equals_its_parts(
+    lib: CpuLibrary, tokens: int, width: int, wide: int, split: bool
+) -> None:
     torch.manual_seed(2)
     o, up, down = torch.randn(width, width), torch.randn(wide, width), torch.randn(width, wide)
     weights = (
-        pack(o, torch.randn(width)),
-        pack(up, torch.randn(wide)),
-        pack(down, torch.randn(width)),
+        pack(o, torch.randn(width), may_split=split),
+        pack(up, torch.randn(wide), may_split=split),
+        pack(down, torch.randn(width), may_split=split),
     )
     norms = ((torch.randn(width), torch.randn(width), 1e-5), (torch.randn(width), None, 1e-5))
     mixed, hidden = torch.randn(tokens, width), torch.randn(tokens, width)

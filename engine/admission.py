@@ -34,11 +34,17 @@ class ClientSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRule:
-    """kind: rpm, tpm, slots or budget (tokens); subject: key:<public id> or owner:<id>."""
+    """kind: rpm, tpm, slots, budget (tokens) or money (millionths); subject: key:<public id> or
+    owner:<id>. A budget with a period, "day" or "month" in UTC, begins anew with each."""
 
     kind: str
     subject: str
     limit: int
+    period: str = ""
+
+    @property
+    def per(self) -> str:
+        return f" a {self.period}" if self.period else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,7 @@ class Admission:
     rules: tuple[LimitRule, ...]
     reserve_tokens: int
     bill: Bill
+    reserve_micros: int = 0  # what those tokens cost at most
     load_s: float = 0.0  # how long the model's last load took: says when to come again
 
 
@@ -86,18 +93,24 @@ def new_rid() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def refusal(verdict: str, rule: LimitRule, reserve: int, rest: list[Any]) -> PagodaError:
+def refusal(verdict: str, rule: LimitRule, admission: Admission, rest: list[Any]) -> PagodaError:
     """The error for a LIMIT or TOO_LARGE reply of admit.lua."""
     whose = "This key" if rule.subject.startswith("key:") else "The owner of this key"
+    money = rule.kind == "money"
     if verdict == "TOO_LARGE":
+        reserve = f"{admission.reserve_tokens} tokens"
+        if money:
+            reserve += f" for {_money(admission.reserve_micros)}"
         return InvalidRequest(
-            f"Prompt and max_tokens reserve {reserve} tokens, more than the whole limit of "
-            f"{rule.limit}. Lower max_tokens or shorten the prompt.",
+            f"Prompt and max_tokens reserve {reserve}, more than the whole limit of "
+            f"{_money(rule.limit) if money else rule.limit}. Lower max_tokens or shorten the "
+            "prompt.",
             param="max_tokens",
         )
-    if rule.kind == "budget":
+    if rule.kind in ("budget", "money"):
+        amount = _money(rule.limit) if money else f"{rule.limit} tokens"
         return QuotaExceeded(
-            f"{whose} has used up its budget of {rule.limit} tokens.", param="budget"
+            f"{whose} has used up its budget of {amount}{rule.per}.", param="budget"
         )
     unit = {"rpm": "requests per minute", "tpm": "tokens per minute", "slots": "requests at once"}
     return RateLimited(
@@ -105,3 +118,7 @@ def refusal(verdict: str, rule: LimitRule, reserve: int, rest: list[Any]) -> Pag
         param=rule.kind,
         retry_after_s=max(0.001, rest[0] / 1000),
     )
+
+
+def _money(micros: int) -> str:
+    return f"{micros / 1e6:.6f}".rstrip("0").rstrip(".")

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import redis.asyncio
@@ -217,7 +218,7 @@ class EngineClient:
             key_epoch=admission.key_epoch,
             catalog_epoch=admission.catalog_epoch,
             epoch=self._state.epoch,
-            rules=[(r.kind, *scripts.rule_keys(r.kind, r.subject), r.limit) for r in rules],
+            rules=[_rule_args(rule, admission, body.admitted_ms / 1e3) for rule in rules],
             reserve=admission.reserve_tokens,
             deadline=body.deadline_ms,
             queue_entries=self.settings.queue_entries,
@@ -251,7 +252,7 @@ class EngineClient:
             raise StaleSnapshot("catalog" if kind == "catalog" else "key")
         if verdict == "BUSY":
             raise self._busy(scripts.text(figures[0]))
-        raise refusal(verdict, rules[figures[0] - 1], admission.reserve_tokens, figures[1:])
+        raise refusal(verdict, rules[figures[0] - 1], admission, figures[1:])
 
     def _busy(self, reason: str) -> Overloaded:
         what = {
@@ -388,6 +389,15 @@ class EngineClient:
         if now - self._logged_at > 5:
             self._logged_at = now
             log.warning("redis_trouble", cause=f"{type(error).__name__}: {error}")
+
+
+def _rule_args(rule: LimitRule, admission: Admission, now_s: float) -> tuple[Any, ...]:
+    """A rule as admit.lua takes it."""
+    keys = scripts.rule_keys(rule.kind, rule.subject, rule.period, now_s)
+    if rule.kind not in scripts.BUDGETS:
+        return (rule.kind, *keys, rule.limit)
+    hold = admission.reserve_micros if rule.kind == "money" else admission.reserve_tokens
+    return (rule.kind, *keys, rule.limit, scripts.PERIOD_MS[rule.period], hold)
 
 
 def _connect(url: str) -> redis.asyncio.Redis:

@@ -6,6 +6,7 @@ Every effect that must happen wholly or not at all is one call: see engine/lua/R
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,9 @@ import redis.asyncio
 from engine import redis_keys
 from engine.messages import Bill, Control, Counts, Finish, QueueBody, decoded, pack
 
+BUDGETS = {"budget": ("spent", "held"), "money": ("paid", "owed")}
+STAMPS = {"day": ":%Y-%m-%d", "month": ":%Y-%m"}
+PERIOD_MS = {"": 0, "day": 3 * 86_400_000, "month": 62 * 86_400_000}  # their keys live longer
 CONTROL_PREFIX = redis_keys.control("")
 MAX_DEATHS = 2  # engines one request may outlive; the next death ends it as poison
 _packer = msgspec.msgpack.Encoder()
@@ -56,7 +60,8 @@ def script(name: str) -> Script:
 
 
 class AdmitArgs(msgspec.Struct, kw_only=True):
-    """Named arguments of admit.lua. A rule is (kind, key, second key, limit)."""
+    """Named arguments of admit.lua. A rule is (kind, key, second key, limit), for budgets with the
+    ms that their keys live (0: for ever) and what the request holds."""
 
     rid: str
     attempt: int
@@ -65,7 +70,7 @@ class AdmitArgs(msgspec.Struct, kw_only=True):
     key_epoch: int
     catalog_epoch: int
     epoch: str
-    rules: list[tuple[str, str, str, int]]
+    rules: list[tuple[Any, ...]]
     reserve: int
     deadline: int
     group: str = redis_keys.QUEUE_GROUP
@@ -97,11 +102,15 @@ def read_entry(packed: bytes) -> LedgerEntry:
     return entry
 
 
-def rule_keys(kind: str, subject: str) -> tuple[str, str]:
-    """The one or two keys a rule lives in; the second is empty for all but budgets."""
-    if kind == "budget":
-        return redis_keys.limit("spent", subject), redis_keys.limit("held", subject)
-    return redis_keys.limit(kind, subject), ""
+def rule_keys(kind: str, subject: str, period: str = "", now_s: float = 0.0) -> tuple[str, str]:
+    """The one or two keys a rule lives in; the second is empty for all but budgets. Those with a
+    period have keys of their own in each: `now_s` is Unix time."""
+    if kind not in BUDGETS:
+        return redis_keys.limit(kind, subject), ""
+    if period:
+        subject += time.strftime(STAMPS[period], time.gmtime(now_s))
+    spent, held = BUDGETS[kind]
+    return redis_keys.limit(spent, subject), redis_keys.limit(held, subject)
 
 
 def admit(args: AdmitArgs, queue: str, body: QueueBody, bill: Bill, clock: str = "") -> Call:

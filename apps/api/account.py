@@ -22,8 +22,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.api.models import ApiKey, Owner, Scope
-from apps.api.services import LIMITS, KeyLimits, key_create, key_revoke
+from apps.api.models import BUDGETS, LIMITS, ApiKey, Owner, Scope
+from apps.api.services import KeyLimits, key_create, key_revoke
 from apps.models.admin_base import actor_of
 from apps.usage import export, log, report
 from apps.usage.bodies import body_read
@@ -133,8 +133,8 @@ class OwnKeyForm(forms.Form):
             granted, asked = getattr(like, name), data.get(name)
             if granted is not None and asked is not None and asked > granted:
                 self.add_error(name, f"At most {granted}: that is what this key may.")
-        if like and like.budget_tokens is not None:  # budgets are counted per key, without end
-            self.add_error("like", "It has a token budget, and a second key would add to it.")
+        if like and any(getattr(like, name) for name in BUDGETS):  # counted per key
+            self.add_error("like", "It has a budget, and a second key would add to it.")
         if like and self._usable.count() >= MOST_KEYS:
             raise forms.ValidationError(
                 f"You hold {MOST_KEYS} keys. Revoke one that you no longer use."
@@ -143,7 +143,7 @@ class OwnKeyForm(forms.Form):
 
     def limits(self) -> KeyLimits:
         data, like = self.cleaned_data, self.cleaned_data["like"]
-        return KeyLimits(**{name: data[name] or getattr(like, name) for name in LIMITS})
+        return KeyLimits(**{name: data.get(name) or getattr(like, name) for name in LIMITS})
 
 
 @owners_only

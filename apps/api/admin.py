@@ -20,7 +20,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget
 from apps.api import services
 from apps.api.key_admin import ApiKeyAdmin
 from apps.api.login_admin import LoginAdmin
-from apps.api.models import AuditEvent, Owner, PriceVersion
+from apps.api.models import LIMITS, AuditEvent, Owner, PriceVersion
 from apps.models.admin_base import ReadOnlyAdmin, actor_of, column, for_each
 
 __all__ = ["ApiKeyAdmin", "LoginAdmin"]  # registered by being imported
@@ -40,14 +40,14 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
     def save_model(
         self, request: HttpRequest, obj: Owner, form: forms.ModelForm[Any], change: bool
     ) -> None:
-        """Another login decides from now on whether the keys may be used: admission is told."""
+        """Another login or other limits hold from now on for all keys: admission is told."""
         super().save_model(request, obj, form, change)
         verb = "edit" if change else "create"
         values = {name: str(form.cleaned_data[name]) for name in form.changed_data}
         services.audit_record(
             actor=actor_of(request), action=f"owner.{verb}", subject=obj.name, **values
         )
-        if change and "user" in form.changed_data:
+        if change and {"user", *LIMITS} & set(form.changed_data):
             services.owner_keys_changed(owner=obj)
 
     def delete_model(self, request: HttpRequest, obj: Owner) -> None:

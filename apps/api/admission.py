@@ -18,6 +18,7 @@ from engine.sampling_params import SamplingParams
 
 LANE = "high"
 TOKEN_LIMITS = ("tpm", "budget")
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ def admission_for(
 ) -> Admission:  # fmt: skip
     """The whole admission; `fit` must have settled `max_tokens`."""
     ids = [prompt.token_ids for prompt in prompts]
+    bill = _bill(call, model, key, price)
     body = QueueBody(
         rid=call.rid,
         attempt=1,
@@ -93,6 +95,7 @@ def admission_for(
         salt=_salt(key, call.body.cache_salt),
         deadline_ms=int(settings.request_timeout_s * 1000),
     )
+    num_in, num_out = sum(map(len, ids)), body.width * (params.max_tokens or 0)
     return Admission(
         body=body,
         lane=LANE,
@@ -100,8 +103,9 @@ def admission_for(
         key_epoch=key.epoch,
         catalog_epoch=catalog_epoch,
         rules=key.rules,
-        reserve_tokens=sum(map(len, ids)) + body.width * (params.max_tokens or 0),
-        bill=_bill(call, model, key, price),
+        reserve_tokens=num_in + num_out,
+        reserve_micros=-(-(num_in * price.input_micros + num_out * price.output_micros) // MILLION),
+        bill=bill,
         load_s=model.load_s,
     )
 

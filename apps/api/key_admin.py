@@ -31,7 +31,7 @@ from unfold.widgets import (
 
 from apps.api import services
 from apps.api.key_use import keys_use
-from apps.api.models import ApiKey, Scope
+from apps.api.models import LIMITS, ApiKey, Scope
 from apps.api.revocation import key_revoke_measured
 from apps.lora.models import Adapter
 from apps.models.admin_base import actor_of, chip, column, for_each
@@ -42,7 +42,6 @@ from apps.usage.selectors import usage_days
 from engine.errors import PagodaError
 from inference_site.redis import redis_url
 
-LIMITS = services.LIMITS
 KEEPING = ("keep_bodies_days", "consent")
 KEY_FIELDS = ("name", "scopes", "allowed_models", *LIMITS, "expires_at", "keep_bodies_days")
 SPARK_DAYS = 30
@@ -57,6 +56,10 @@ LABELS = {
     "tpm": "tokens per minute",
     "parallel": "requests at the same time",
     "budget_tokens": "token budget",
+    "tokens_per_day": "tokens per day",
+    "tokens_per_month": "tokens per month",
+    "micros_per_day": "millionths of money per day",
+    "micros_per_month": "millionths of money per month",
 }
 # What most keys look like; a click fills the form, everything can be changed before saving.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -139,7 +142,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     fieldsets = (
         (None, {"fields": ("owner", "name", "expires_at")}),
         ("May use", {"fields": ("scopes", "allowed_models")}),
-        ("Limits", {"fields": LIMITS}),
+        ("Limits", {"fields": tuple(LIMITS)}),
         ("Texts of requests and answers", {"fields": KEEPING}),
     )
 

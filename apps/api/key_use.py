@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from apps.api.models import ApiKey
-from engine import redis_keys
+from apps.api.models import BUDGETS, LIMITS, ApiKey
+from engine.scripts import rule_keys
 
 WINDOW_MS = 60_000
+LABELS = {
+    "rpm": "requests / min",
+    "tpm": "tokens / min",
+    "parallel": "at once",
+    "budget_tokens": "token budget",
+    "tokens_per_day": "tokens / day",
+    "tokens_per_month": "tokens / month",
+    "micros_per_day": "money / day, in millionths",
+    "micros_per_month": "money / month, in millionths",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +32,7 @@ class Use:
     label: str
     used: int
     limit: int
+    budget: str = ""  # in words, of a limit that only time or an operator ends
 
     @property
     def percent(self) -> int:
@@ -36,33 +48,38 @@ def keys_use(client: redis.Redis, keys: Sequence[ApiKey]) -> dict[int, list[Use]
     """The limits of each key by its pk, those that are set. One round trip."""
     pipeline = client.pipeline(transaction=False)
     pipeline.time()
-    for key in keys:
-        subject = key.limits_subject
-        pipeline.get(redis_keys.limit("rpm", subject))
-        pipeline.get(redis_keys.limit("tpm", subject))
-        pipeline.zrange(redis_keys.limit("slots", subject), 0, -1, withscores=True)
-        pipeline.get(redis_keys.limit("spent", subject))
-        pipeline.get(redis_keys.limit("held", subject))
+    wanted = [(key, name) for key in keys for name in LIMITS if getattr(key, name)]
+    for key, name in wanted:
+        kind, period = LIMITS[name]
+        first, second = rule_keys(kind, key.limits_subject, period, time.time())
+        if kind == "slots":
+            pipeline.zrange(first, 0, -1, withscores=True)
+        else:
+            pipeline.mget(first, second or first)
     (seconds, micros), *replies = pipeline.execute()
     now_ms = seconds * 1000 + micros // 1000
-    fives = [replies[start : start + 5] for start in range(0, len(replies), 5)]
-    return {key.pk: _uses(key, found, now_ms) for key, found in zip(keys, fives, strict=True)}
+    found: dict[int, list[Use]] = {key.pk: [] for key in keys}
+    for (key, name), reply in zip(wanted, replies, strict=True):
+        limit = getattr(key, name)
+        used = _used(name, reply, limit, now_ms)
+        budget = budget_words(name, limit) if name in BUDGETS else ""
+        found[key.pk].append(Use(label=LABELS[name], used=used, limit=limit, budget=budget))
+    return found
 
 
-def _uses(key: ApiKey, found: list[Any], now_ms: int) -> list[Use]:
-    rpm, tpm, slots, spent, held = found
-    running = sum(deadline > now_ms for _, deadline in slots)
-    candidates = (
-        ("requests / min", key.rpm, lambda limit: bucket_level(rpm, limit, now_ms)),
-        ("tokens / min", key.tpm, lambda limit: bucket_level(tpm, limit, now_ms)),
-        ("at once", key.parallel, lambda limit: running),
-        ("token budget", key.budget_tokens, lambda limit: int(spent or 0) + int(held or 0)),
-    )
-    return [
-        Use(label=label, used=used(limit), limit=limit)
-        for label, limit, used in candidates
-        if limit
-    ]
+def budget_words(name: str, limit: int) -> str:
+    """2,000 tokens a day."""
+    kind, period = LIMITS[name]
+    amount = f"{limit / 1e6:,.2f} of money" if kind == "money" else f"{limit:,} tokens"
+    return f"{amount} a {period}" if period else amount
+
+
+def _used(name: str, reply: Any, limit: int, now_ms: int) -> int:
+    if name == "parallel":
+        return sum(deadline > now_ms for _, deadline in reply)
+    if name in BUDGETS:
+        return sum(int(part or 0) for part in reply)
+    return bucket_level(reply[0], limit, now_ms)
 
 
 def bucket_level(value: bytes | None, limit: int, now_ms: int) -> int:

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from apps.api import services
 from apps.api.caps import MAX_INT
 from apps.api.drf import KeyView, parsed
-from apps.api.models import ApiKey, Owner, Scope
+from apps.api.models import LIMITS, ApiKey, Owner, Scope
 from apps.api.schema_types import Schema
 from apps.api.selectors import KeySnapshot, keys_visible
 from apps.models.models import ServedModel
@@ -31,8 +31,8 @@ Moment = Annotated[datetime, Field(strict=False), BeforeValidator(lambda value: 
 Names = Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=1000)]
 PAGE = 100
 PAGE_MAX = 1000
-LIMIT_OF = {"rpm": "rpm", "tpm": "tpm", "slots": "parallel", "budget": "budget_tokens"}
-BOUNDS = set(services.LIMITS)
+NAME_OF = {rule: name for name, rule in LIMITS.items()}
+BOUNDS = set(LIMITS)
 GRANTED_BY_MANAGEMENT = frozenset({Scope.INFERENCE, Scope.ADAPTERS})
 
 
@@ -54,6 +54,10 @@ class KeyIn(Schema):
     tpm: Limit = None
     parallel: Limit = None
     budget_tokens: Limit = None
+    tokens_per_day: Limit = None
+    tokens_per_month: Limit = None
+    micros_per_day: Limit = None
+    micros_per_month: Limit = None
     expires_at: Moment | None = None
 
 
@@ -67,6 +71,10 @@ class KeyPatch(Schema):
     tpm: Limit = None
     parallel: Limit = None
     budget_tokens: Limit = None
+    tokens_per_day: Limit = None
+    tokens_per_month: Limit = None
+    micros_per_day: Limit = None
+    micros_per_month: Limit = None
     expires_at: Moment | None = None
 
 
@@ -114,9 +122,7 @@ class KeyList(ManagementView):
         body = parsed(KeyIn, request)
         check_grant(self.key, body.scopes, body.allowed_models)
         check_bounds(self.key, body.model_dump(include=BOUNDS), _aware(body.expires_at))
-        limits = services.KeyLimits(
-            rpm=body.rpm, tpm=body.tpm, parallel=body.parallel, budget_tokens=body.budget_tokens
-        )
+        limits = services.KeyLimits(**body.model_dump(include=BOUNDS))
         key, text = services.key_create(
             owner=self._owner(body.owner),
             name=body.name,
@@ -227,7 +233,9 @@ def check_bounds(
 ) -> None:
     """A key gives no wider limits and no longer life than its own. Raises `PermissionDenied`."""
     for rule in creator.rules:
-        name = LIMIT_OF[rule.kind]
+        if rule.subject.startswith("owner:"):  # holds for the new key too
+            continue
+        name = NAME_OF[rule.kind, rule.period]
         given = limits[name]
         if given is None or given > rule.limit:
             raise PermissionDenied(f"This API key can give '{name}' up to its own {rule.limit}.")
@@ -246,10 +254,7 @@ def shown(key: ApiKey) -> dict[str, Any]:
         "hint": key.hint,
         "scopes": key.scopes,
         "allowed_models": key.allowed_models,
-        "rpm": key.rpm,
-        "tpm": key.tpm,
-        "parallel": key.parallel,
-        "budget_tokens": key.budget_tokens,
+        **{name: getattr(key, name) for name in LIMITS},
         "keep_bodies_days": key.keep_bodies_days,
         "usable": key.usable,
         "expires_at": key.expires_at,

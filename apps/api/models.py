@@ -10,7 +10,21 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from engine.client import LimitRule
+
 MAX_KEEP_DAYS = 365  # of texts
+# Field → kind and period of its rule in admission.
+LIMITS = {
+    "rpm": ("rpm", ""),
+    "tpm": ("tpm", ""),
+    "parallel": ("slots", ""),
+    "budget_tokens": ("budget", ""),
+    "tokens_per_day": ("budget", "day"),
+    "tokens_per_month": ("budget", "month"),
+    "micros_per_day": ("money", "day"),
+    "micros_per_month": ("money", "month"),
+}
+BUDGETS = tuple(name for name, (kind, _) in LIMITS.items() if kind in ("budget", "money"))
 
 
 class Scope(models.TextChoices):
@@ -23,7 +37,40 @@ class Scope(models.TextChoices):
     ADMIN = "admin", "Operate engines"
 
 
-class Owner(models.Model):
+def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | None]:
+    return models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10**15)],
+        help_text=f"{help_text} Empty: no limit.",
+    )
+
+
+class Limited(models.Model):
+    """What one key, or all keys of one owner together, may use. Days and months are UTC's."""
+
+    rpm = _limit("Requests per minute.")
+    tpm = _limit("Tokens per minute.")
+    parallel = _limit("Requests at the same time.")
+    budget_tokens = _limit("Tokens that may be spent in all.")
+    tokens_per_day = _limit("Tokens that may be spent each day.")
+    tokens_per_month = _limit("Tokens that may be spent each month.")
+    micros_per_day = _limit("Millionths of money that may be spent each day.")
+    micros_per_month = _limit("Millionths of money that may be spent each month.")
+
+    class Meta:
+        abstract = True
+
+    def rules(self, subject: str) -> tuple[LimitRule, ...]:
+        """Those that are set, as admission takes them."""
+        return tuple(
+            LimitRule(kind=kind, subject=subject, limit=limit, period=period)
+            for name, (kind, period) in LIMITS.items()
+            if (limit := getattr(self, name))
+        )
+
+
+class Owner(Limited):
     """A person or team: the tenant of limits, usage and the prefix cache."""
 
     class Kind(models.TextChoices):
@@ -54,15 +101,6 @@ class Owner(models.Model):
         return self.active and (self.user is None or self.user.is_active)
 
 
-def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | None]:
-    return models.PositiveBigIntegerField(
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(10**15)],
-        help_text=f"{help_text} Empty: no limit.",
-    )
-
-
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
         """Neither revoked nor expired, the owner is active and so is the owner's login."""
@@ -79,7 +117,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(epoch__gt=F("published_epoch"))
 
 
-class ApiKey(models.Model):
+class ApiKey(Limited):
     """One key. Only the digest of its secret is stored; every other field can be edited."""
 
     public_id = models.CharField(max_length=8, unique=True, editable=False)
@@ -91,10 +129,6 @@ class ApiKey(models.Model):
     allowed_models = models.JSONField(
         default=list, blank=True, help_text="Names this key may use. Empty: all models."
     )
-    rpm = _limit("Requests per minute.")
-    tpm = _limit("Tokens per minute.")
-    parallel = _limit("Requests at the same time.")
-    budget_tokens = _limit("Tokens this key may spend in all.")
     expires_at = models.DateTimeField(null=True, blank=True)
     keep_bodies_days = models.PositiveSmallIntegerField(
         null=True,

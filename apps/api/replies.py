@@ -39,9 +39,10 @@ def reply_headers(call: Call, unmet: tuple[str, ...], left: tuple[LimitLeft, ...
         headers.append((b"x-client-request-id", call.client_request_id.encode()))
     if ignored := (*unmet, *call.ignored):
         headers.append((b"x-pagoda-ignored", ", ".join(ignored[:IGNORED_NAMES]).encode()))
-    for limit in left:
-        name = _RATE_NAMES.get(limit.rule.kind)
-        if name is not None:
+    for kind, name in _RATE_NAMES.items():
+        of_kind = [limit for limit in left if limit.rule.kind == kind]
+        if of_kind:  # the key's and its owner's: the one that will refuse first
+            limit = min(of_kind, key=lambda limit: limit.remaining)
             headers += [
                 (b"x-ratelimit-limit-" + name, b"%d" % limit.rule.limit),
                 (b"x-ratelimit-remaining-" + name, b"%d" % max(0, limit.remaining)),

@@ -70,7 +70,6 @@ def keys_ended(public_ids: set[str]) -> set[str]:
 
 
 def key_snapshot(key: ApiKey) -> KeySnapshot:
-    limits = {"rpm": key.rpm, "tpm": key.tpm, "slots": key.parallel, "budget": key.budget_tokens}
     return KeySnapshot(
         public_id=key.public_id,
         digest=bytes(key.digest),
@@ -79,11 +78,7 @@ def key_snapshot(key: ApiKey) -> KeySnapshot:
         owner_name=key.owner.name,
         scopes=frozenset(key.scopes),
         allowed_models=frozenset(key.allowed_models),
-        rules=tuple(
-            LimitRule(kind=kind, subject=key.limits_subject, limit=value)
-            for kind, value in limits.items()
-            if value
-        ),
+        rules=key.rules(key.limits_subject) + key.owner.rules(f"owner:{key.owner_id}"),
         salt=tenant_salt(key.owner_id),
         expires_at=key.expires_at.timestamp() if key.expires_at else None,
         dead=key.revoked_at is not None or not key.owner.allowed,

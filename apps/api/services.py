@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from apps.api import keyformat
-from apps.api.models import MAX_KEEP_DAYS, ApiKey, AuditEvent, Owner, Scope
+from apps.api.models import LIMITS, MAX_KEEP_DAYS, ApiKey, AuditEvent, Owner, Scope
 from apps.api.selectors import pepper
 from apps.usage.bodies import bodies_keep
 from engine import redis_keys, scripts
@@ -37,15 +37,11 @@ EDITABLE = frozenset(
         "name",
         "scopes",
         "allowed_models",
-        "rpm",
-        "tpm",
-        "parallel",
-        "budget_tokens",
+        *LIMITS,
         "expires_at",
         "keep_bodies_days",
     }
 )
-LIMITS = ("rpm", "tpm", "parallel", "budget_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +54,16 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """Limits of a key; None means none."""
+    """Limits of a key or of an owner; None means none."""
 
     rpm: int | None = None
     tpm: int | None = None
     parallel: int | None = None
     budget_tokens: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    micros_per_day: int | None = None
+    micros_per_month: int | None = None
 
 
 def audit_record(*, actor: Actor, action: str, subject: str, **detail: Any) -> AuditEvent:
@@ -187,6 +187,21 @@ def owner_set_active(*, owner: Owner, active: bool, actor: Actor = Actor()) -> O
     owner.active = active
     owner.save(update_fields=["active"])
     audit_record(actor=actor, action="owner.active", subject=owner.name, active=active)
+    owner_keys_changed(owner=owner)
+    return owner
+
+
+@transaction.atomic
+def owner_limits_set(*, owner: Owner, limits: KeyLimits, actor: Actor = Actor()) -> Owner:
+    """What all keys of an owner may use together, beside what each may. Applies at once.
+
+    Raises `InvalidRequest` for a bad limit."""
+    values = {name: getattr(limits, name) for name in LIMITS}
+    _check(values)
+    for name, value in values.items():
+        setattr(owner, name, value)
+    owner.save(update_fields=list(values))
+    audit_record(actor=actor, action="owner.limits", subject=owner.name, **values)
     owner_keys_changed(owner=owner)
     return owner
 

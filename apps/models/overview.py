@@ -14,7 +14,7 @@ from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
 from apps.api.key_use import Use, keys_use
-from apps.api.models import ApiKey
+from apps.api.models import BUDGETS, ApiKey
 from apps.lora.models import Adapter
 from apps.models.models import EngineInstance, Host, ServedModel
 from apps.usage.course import Course
@@ -69,7 +69,9 @@ def overview_read() -> Overview:
     soon = Q(expires_at__lt=now + KEY_EXPIRES_SOON, successor__isnull=True) & Q(
         expires_at__gt=F("created_at") + KEY_EXPIRES_SOON
     )
-    ends = soon | Q(budget_tokens__isnull=False)
+    ends = soon
+    for name in BUDGETS:
+        ends |= Q(**{f"{name}__isnull": False})
     watched = (
         ApiKey.objects.listed()
         .usable()

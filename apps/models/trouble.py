@@ -210,13 +210,13 @@ def _keys(seen: Overview) -> Iterator[Trouble]:
                 fix="Extend it, or rotate it so that its user gets a new one in time.",
             )
         for use in seen.uses.get(key.pk, ()):
-            if use.label == "token budget" and use.percent >= BUDGET_WARNS:
+            if use.budget and use.percent >= BUDGET_WARNS:
                 spent = use.percent >= 100
                 yield _key_trouble(
                     key,
                     kind="budget_spent" if spent else "budget_low",
                     cause=f"The key {key.name} of {key.owner} has used {use.percent} % of its "
-                    f"{use.limit:,} tokens.",
+                    f"{use.budget}.",
                     fix="Its requests are refused now: raise the budget."
                     if spent
                     else "Raise the budget before its requests are refused.",

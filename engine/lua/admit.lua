@@ -3,7 +3,7 @@
 -- KEYS  1 ledger  2 usage stream  3 queue  4 guard  5 key epochs  6 catalog epoch  7 data epoch
 --       8 queue byte counter   9 set of budget holds
 -- ARGV  1 MessagePack map (engine.scripts.AdmitArgs): rid, attempt, web, key_id, key_epoch,
---         catalog_epoch, epoch, rules {kind, key, key2, limit}, reserve, deadline, group,
+--         catalog_epoch, epoch, rules {kind, key, key2, limit, life ms, hold}, reserve, deadline, group,
 --         queue_entries, queue_bytes, usage_entries
 --       2 packed QueueBody   3 packed Bill   4 test clock
 -- Returns {'OK', stream id, now ms, then for each rule: what is left, ms until it is whole again}
@@ -66,11 +66,12 @@ for number, rule in ipairs(a.rules) do
     if over > 0 then return {'LIMIT', number, math.ceil(over * WINDOW_MS / limit)} end
   elseif kind == 'slots' then
     if redis.call('ZCOUNT', key, '(' .. now, '+inf') >= limit then return {'LIMIT', number, 1000} end
-  elseif kind == 'budget' then
-    if a.reserve > limit then return {'TOO_LARGE', number} end
+  elseif is_budget(rule) then
+    local hold = hold_of(rule, a.reserve)
+    if hold > limit then return {'TOO_LARGE', number} end
     local spent = tonumber(redis.call('GET', key) or '0')
     local held = tonumber(redis.call('GET', key2) or '0')
-    if spent + held + a.reserve > limit then return {'LIMIT', number, 0} end
+    if spent + held + hold > limit then return {'LIMIT', number, 0} end
   else
     return redis.error_reply('unknown kind of limit: ' .. tostring(kind))
   end
@@ -91,7 +92,7 @@ for _, rule in ipairs(a.rules) do
     local life = math.max(redis.call('PTTL', key), a.deadline - now + WINDOW_MS)
     redis.call('PEXPIRE', key, life)
   else
-    add(key2, a.reserve)
+    add(key2, hold_of(rule, a.reserve))
     redis.call('SADD', KEYS[9], key2)
   end
 end

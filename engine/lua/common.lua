@@ -34,6 +34,17 @@ local function drop_entry(entry)
   end
 end
 
+-- Budgets: of tokens, and of money in millionths. What a request holds of one; old rules do not say.
+local function is_budget(rule) return rule[1] == 'budget' or rule[1] == 'money' end
+local function hold_of(rule, reserve) return rule[6] or reserve end
+
+-- Price of the tokens in millionths, rounded half up as in the usage row.
+local function cost_of(counts, bill)
+  local total = (counts[1] - counts[2]) * (bill.input_micros or 0)
+    + counts[2] * (bill.cached_micros or 0) + counts[3] * (bill.output_micros or 0)
+  return math.floor((total + 500000) / 1000000)
+end
+
 -- End a ledger entry: refund what was held and not used, free the slot, write the usage event.
 -- counts is {prompt, cached, completion, queue ms, first token ms, total ms}. Returns 1, or 0 when
 -- another terminal was first.
@@ -47,9 +58,10 @@ local function settle(open, usage, rid, entry, now, finish, counts, engine, err)
       bucket_write(key, math.max(0, level - entry.reserve + used), now)
     elseif kind == 'slots' then
       redis.call('ZREM', key, rid)
-    elseif kind == 'budget' then
-      add(key, used)
-      if add(key2, -entry.reserve) <= 0 then redis.call('DEL', key2) end
+    elseif is_budget(rule) then
+      add(key, kind == 'money' and cost_of(counts, entry.bill) or used)
+      if (rule[5] or 0) > 0 then redis.call('PEXPIRE', key, rule[5]) end
+      if add(key2, -hold_of(rule, entry.reserve)) <= 0 then redis.call('DEL', key2) end
     end
   end
   redis.call('XADD', usage, '*', 'e', cmsgpack.pack({

@@ -5,7 +5,9 @@ local held = {}
 for _, packed in ipairs(redis.call('HVALS', KEYS[1])) do
   local entry = cmsgpack.unpack(packed)
   for _, rule in ipairs(entry.rules) do
-    if rule[1] == 'budget' then held[rule[3]] = (held[rule[3]] or 0) + entry.reserve end
+    if rule[1] == 'budget' or rule[1] == 'money' then
+      held[rule[3]] = (held[rule[3]] or 0) + (rule[6] or entry.reserve)
+    end
   end
 end
 local wrong = 0

@@ -88,6 +88,29 @@ def test_an_edited_limit_holds_for_the_next_request(client: httpx.Client) -> Non
     assert client.post("/v1/completions", json=BODY, headers=headers).status_code == 200
 
 
+OWNER_LIMITS = """
+from apps.api.models import Owner
+from apps.api.services import KeyLimits, owner_limits_set
+owner_limits_set(owner=Owner.objects.get(name="family"), limits=KeyLimits(rpm=2))
+"""
+
+
+def test_keys_of_one_owner_share_its_limits(stack: Stack, client: httpx.Client) -> None:
+    wish = {"owner": "family", "rpm": 100, "tokens_per_day": 10**6}
+    keys = [client.post("/api/keys", json=wish | {"name": name}).json() for name in "ab"]
+    assert keys[0]["tokens_per_day"] == 10**6
+    stack.manage(OWNER_LIMITS)
+    first, second, third = (
+        client.post("/v1/completions", json=BODY, headers=bearer(keys[n % 2]["key"]))
+        for n in range(3)
+    )
+    assert [first.status_code, second.status_code, third.status_code] == [200, 200, 429]
+    assert first.headers.get_list("x-ratelimit-limit-requests") == ["2"]
+    assert second.headers["x-ratelimit-remaining-requests"] == "0"
+    assert "The owner of this key may use 2 requests per minute" in third.json()["error"]["message"]
+    assert float(third.headers["retry-after"]) > 0
+
+
 def test_a_rotated_key_lives_on_during_its_grace(client: httpx.Client) -> None:
     made = client.post("/api/keys", json={"name": "old"}).json()
     successor = client.post(f"/api/keys/{made['id']}/rotate", json={"grace_hours": 1}).json()

@@ -106,6 +106,25 @@ def test_rotation_gives_no_second_allowance(owner: Owner, told: Any) -> None:
     assert counted == [[f"key:{key.public_id}"] * 2] * 3
 
 
+def test_limits_of_an_owner_stand_beside_those_of_each_key(owner: Owner, told: Any) -> None:
+    key, _ = services.key_create(owner=owner, name="a", limits=services.KeyLimits(rpm=7))
+    shared = services.KeyLimits(rpm=9, tokens_per_day=100, micros_per_month=5)
+    services.owner_limits_set(owner=owner, limits=shared)
+    found = key_read(key.public_id)
+    assert found is not None
+    assert found.epoch == 2
+    assert told() == {key.public_id: 2}
+    name = f"owner:{owner.pk}"
+    assert [(r.subject, r.kind, r.limit, r.period) for r in found.rules] == [
+        (f"key:{key.public_id}", "rpm", 7, ""),
+        (name, "rpm", 9, ""),
+        (name, "budget", 100, "day"),
+        (name, "money", 5, "month"),
+    ]
+    with pytest.raises(InvalidRequest, match="'micros_per_day' must be a whole number"):
+        services.owner_limits_set(owner=owner, limits=services.KeyLimits(micros_per_day=0))
+
+
 def test_of_two_rotations_one_wins_and_the_other_leaves_no_key(owner: Owner, told: Any) -> None:
     key, _ = services.key_create(owner=owner, name="a")
     seen_before = ApiKey.objects.get(pk=key.pk)

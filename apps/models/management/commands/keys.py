@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.api.models import ApiKey, Scope
+from apps.api.models import LIMITS, ApiKey, Scope
 from apps.api.selectors import keys_visible
 from apps.api.services import (
     Actor,
@@ -37,8 +37,8 @@ class Command(BaseCommand):
             "--scope", action="append", choices=Scope.values, help="default: inference"
         )
         create.add_argument("--model", action="append", default=[], help="default: all models")
-        for limit in ("rpm", "tpm", "parallel", "budget-tokens"):
-            create.add_argument(f"--{limit}", type=int)
+        for limit in LIMITS:
+            create.add_argument(f"--{limit.replace('_', '-')}", type=int)
         create.add_argument("--days", type=float, help="the key ends after this many days")
         verbs.add_parser("list", help="all keys, without their secrets")
         rotate = verbs.add_parser("rotate", help="a successor with the same rights")
@@ -55,12 +55,7 @@ class Command(BaseCommand):
 
     def _create(self, options: dict[str, Any]) -> None:
         days = options["days"]
-        limits = KeyLimits(
-            rpm=options["rpm"],
-            tpm=options["tpm"],
-            parallel=options["parallel"],
-            budget_tokens=options["budget_tokens"],
-        )
+        limits = KeyLimits(**{name: options[name] for name in LIMITS})
         _, text = key_create(
             owner=owner_get_or_create(name=options["owner"]),
             name=options["name"],

@@ -24,14 +24,19 @@ def validated(kind: type[S], raw: dict[str, Any], nested: Iterable[type[Schema]]
         raise from_pydantic(error, names) from None
 
 
-def renamed(error: InvalidRequest, names: dict[str, str]) -> InvalidRequest:
-    """The refusal of a chat in the words of the API that was called."""
+def renamed(error: InvalidRequest, names: dict[str, str], parts: dict[str, str]) -> InvalidRequest:
+    """The refusal of a chat in the words of the API that was called.
+
+    `names`: a whole field of the chat → ours; `parts`: a part of a path → ours.
+    """
     param = error.param or ""
     chat_name = param.split(".")[0].split("[")[0]
-    ours = names.get(chat_name, error.param)
+    ours = names.get(chat_name, param)
+    for part, own in parts.items():
+        ours = ours.replace(part, own)
     message = error.message.replace(f"'{param}'", f"'{ours}'")
     longest = "max_completion_tokens"  # stands in the words about another field, too
-    return type(error)(message.replace(longest, names[longest]), param=ours)
+    return type(error)(message.replace(longest, names[longest]), param=ours or None)
 
 
 def texts(item: dict[str, Any], path: str, *names: str) -> list[str]:

@@ -96,7 +96,7 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
     ) -> Answer:  # fmt: skip
         pipelines = chat_pipelines(body, text, prompts[0])
         unmet = follow_form(params, body, text, prompts[0])
-        limit_thinking(params, body, text, prompts[0])
+        unmet += self.limit(params, body, text, prompts[0])
         keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
         wishes = Wishes.of(body, text.options)
         answer = self.answer_kind()(
@@ -104,6 +104,13 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
         )
         answer.unmet = unmet
         return answer
+
+    def limit(
+        self, params: SamplingParams, body: ChatBody, text: ModelText, prompt: Prompt
+    ) -> tuple[str, ...]:
+        """Bound the reasoning. Names of fields that the model cannot follow and may ignore."""
+        limit_thinking(params, body, text, prompt)
+        return ()
 
     def answer_kind(self) -> Callable[..., ChatAnswer]:
         """What makes the answer; APIs that ask for a chat in other words have their own."""

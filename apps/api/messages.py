@@ -13,12 +13,15 @@ from apps.api.chat_answers import ChatAnswer
 from apps.api.foreign import renamed
 from apps.api.generation import ChatCompletions
 from apps.api.messages_answer import MessagesAnswer, error_body
-from apps.api.messages_body import PARAMS, CountBody, MessagesBody
+from apps.api.messages_body import PARAMS, PARTS, CountBody, MessagesBody
+from apps.api.model_texts import ModelText
+from apps.api.prompt import Prompt
 from apps.api.replies import JSON
 from apps.api.schemas import ChatBody
 from apps.api.selectors import KeySnapshot
 from apps.api.writer import ResponseWriter
 from engine.errors import InvalidRequest, PagodaError
+from engine.sampling_params import SamplingParams
 
 
 class Messages(ChatCompletions):
@@ -40,8 +43,17 @@ class Messages(ChatCompletions):
     def answer_kind(self) -> Callable[..., ChatAnswer]:
         return MessagesAnswer
 
+    def limit(
+        self, params: SamplingParams, body: ChatBody, text: ModelText, prompt: Prompt
+    ) -> tuple[str, ...]:
+        """Anthropic's clients have to send a budget: a model that cannot keep one goes without."""
+        try:
+            return super().limit(params, body, text, prompt)
+        except InvalidRequest:
+            return ("thinking.budget_tokens",)
+
     def in_own_words(self, error: PagodaError) -> PagodaError:
-        return renamed(error, PARAMS) if isinstance(error, InvalidRequest) else error
+        return renamed(error, PARAMS, PARTS) if isinstance(error, InvalidRequest) else error
 
     def error_body(self, error: PagodaError, rid: str) -> bytes:
         return error_body(error, rid)

@@ -15,12 +15,14 @@ PARAMS = {  # field of the chat → field of this body
     "max_completion_tokens": "max_tokens",
     "stop": "stop_sequences",
     "reasoning_effort": "thinking",
+    "thinking_token_budget": "thinking.budget_tokens",
     "user": "metadata",
 }
 SAME = (  # fields that mean the same in a chat
     "model", "stream", "temperature", "top_p", "top_k", "min_p", "seed", "priority",
     "request_id", "cache_salt", "chat_template_kwargs", "repetition_penalty", "ignore_eos",
 )  # fmt: skip
+PARTS = {".function.parameters": ".input_schema", ".function.": "."}
 COUNT_SAME = ("model", "chat_template_kwargs")
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 TEXT_PARTS = ("text",)
@@ -80,6 +82,8 @@ def read(
     body = foreign.validated(kind, raw, NESTED)
     chat = {name: raw[name] for name in shared(kind) if raw.get(name) is not None}
     chat["messages"] = _messages(body)
+    if _begins_answer(chat["messages"]):
+        chat |= {"continue_final_message": True, "add_generation_prompt": False}
     if body.tools:
         chat["tools"] = [_tool(tool, i) for i, tool in enumerate(body.tools)]
     if (choice := body.tool_choice) is not None:
@@ -90,6 +94,8 @@ def read(
     if isinstance(body, MessagesBody):
         chat["max_completion_tokens"] = body.max_tokens
         chat["stop"] = body.stop_sequences
+        if (budget := _budget(body)) is not None:
+            chat["thinking_token_budget"] = budget
     return chat, _ignored(raw, body)
 
 
@@ -102,8 +108,19 @@ def _ignored(raw: dict[str, Any], body: CountBody) -> list[str]:
     known = type(body).model_fields.keys() | set(shared(type(body)))
     names = [name for name in raw if name not in known and raw[name] is not None]
     names += ["metadata"] if isinstance(body, MessagesBody) and body.metadata else []
-    budget = body.thinking is not None and body.thinking.budget_tokens is not None
-    return names + (["thinking.budget_tokens"] if budget else [])
+    return names
+
+
+def _budget(body: CountBody) -> int | None:
+    """How many tokens of thinking are wanted at most, where any are wanted."""
+    wish = body.thinking
+    return None if wish is None or wish.type != "enabled" else wish.budget_tokens
+
+
+def _begins_answer(messages: list[dict[str, Any]]) -> bool:
+    """A text of the assistant at the end is the beginning of the answer: it is gone on with."""
+    last = messages[-1] if messages else {"role": ""}
+    return last["role"] == "assistant" and bool(last["content"]) and "tool_calls" not in last
 
 
 def _tool(tool: ToolIn, index: int) -> dict[str, Any]:
@@ -131,6 +148,8 @@ def _messages(body: CountBody) -> list[dict[str, Any]]:
         talk.say("system", foreign.joined(body.system, "system", TEXT_PARTS))
     for index, message in enumerate(body.messages):
         path = f"messages[{index}].content"
+        if not message.content and (message.role, index) != ("assistant", len(body.messages) - 1):
+            raise InvalidRequest(f"'{path}' is empty.", param=path)
         if isinstance(message.content, str):
             talk.say(message.role, message.content)
             continue

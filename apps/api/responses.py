@@ -19,7 +19,7 @@ from apps.api.foreign import renamed
 from apps.api.generation import ChatCompletions
 from apps.api.replies import JSON, refuse
 from apps.api.responses_answer import PREFIX, ResponsesAnswer
-from apps.api.responses_body import PARAMS, ResponsesBody
+from apps.api.responses_body import PARAMS, PARTS, ResponsesBody
 from apps.api.runtime import WebRuntime
 from apps.api.schemas import ChatBody
 from apps.api.writer import ResponseWriter, Send
@@ -43,7 +43,7 @@ class Responses(ChatCompletions):
         return partial(ResponsesAnswer, self.asked)
 
     def in_own_words(self, error: PagodaError) -> PagodaError:
-        return renamed(error, PARAMS) if isinstance(error, InvalidRequest) else error
+        return renamed(error, PARAMS, PARTS) if isinstance(error, InvalidRequest) else error
 
 
 class ResponseById(AsyncConsumer):  # type: ignore[misc]

@@ -60,8 +60,8 @@ class ResponsesAnswer(EventAnswer):
 
     def _begun(self, block: Block) -> bytes:
         item = self._item(block, "in_progress")
-        if block.kind is not Kind.CALL:
-            item["content"] = []
+        name, nothing = ("arguments", "") if block.kind is Kind.CALL else ("content", [])
+        item[name] = nothing
         found = self._of_output("response.output_item.added", block, item=item)
         if block.kind is Kind.CALL:
             return found

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from apps.api import foreign
+from apps.api.field_types import TextsField
 from apps.api.schema_types import Int, Schema, Text
 from engine.errors import InvalidRequest
 from engine.sampling_params import SamplingParams
@@ -28,8 +29,9 @@ PARAMS = {  # field of the chat → field of this body
     "reasoning_effort": "reasoning.effort",
     "truncate_prompt_tokens": "truncation",
 }
+PARTS = {".function.": "."}  # here a tool is flat
 SAME = (  # fields that mean the same in a chat
-    "model", "stream", "temperature", "top_p", "tool_choice", "parallel_tool_calls", "user",
+    "model", "stream", "temperature", "top_p", "parallel_tool_calls", "user",
     "metadata", "top_logprobs", "request_id", "top_k", "min_p", "seed", "stop", "priority",
     "cache_salt", "chat_template_kwargs", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "ignore_eos", "include_reasoning", "skip_special_tokens",
@@ -63,7 +65,7 @@ class ResponsesBody(Schema):
     background: bool | None = None
     parallel_tool_calls: bool = True
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: TextsField | None = None
     user: Text | None = None
 
     def echo(self, params: SamplingParams) -> dict[str, Any]:
@@ -114,8 +116,8 @@ def _chat(raw: dict[str, Any], body: ResponsesBody) -> dict[str, Any]:
         chat["max_completion_tokens"] = body.max_output_tokens
     if body.tools:
         chat["tools"] = [_tool(tool, i) for i, tool in enumerate(body.tools)]
-    if isinstance(body.tool_choice, dict):
-        chat["tool_choice"] = _named(body.tool_choice)
+    if body.tool_choice is not None:
+        chat["tool_choice"] = _chosen(body.tool_choice)
     if body.text is not None and (form := body.text.format) is not None:
         chat["response_format"] = _format(form)
     if body.reasoning is not None and body.reasoning.effort is not None:
@@ -147,10 +149,17 @@ def _tool(tool: dict[str, Any], index: int) -> dict[str, Any]:
     return {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
 
 
-def _named(choice: dict[str, Any]) -> dict[str, Any]:
-    if choice.get("type") != "function":
-        raise InvalidRequest("'tool_choice.type' must be 'function'.", param="tool_choice")
-    return {"type": "function", "function": {"name": choice.get("name")}}
+def _chosen(choice: str | dict[str, Any]) -> str | dict[str, Any]:
+    """Here a named function is flat as well. Raises `InvalidRequest`."""
+    if isinstance(choice, str) and choice in ("none", "auto", "required"):
+        return choice
+    name = choice.get("name") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or choice.get("type") != "function" or type(name) is not str:
+        raise InvalidRequest(
+            "'tool_choice' must be 'none', 'auto', 'required' or {type: 'function', name}.",
+            param="tool_choice",
+        )
+    return {"type": "function", "function": {"name": name}}
 
 
 def _format(form: dict[str, Any]) -> dict[str, Any]:

@@ -108,6 +108,16 @@ def test_thinking_can_be_switched_off(claude: anthropic.Anthropic) -> None:
     assert [block.type for block in made.content] == ["text"]
 
 
+def test_an_answer_that_the_client_began_is_gone_on_with(claude: anthropic.Anthropic) -> None:
+    talk: list[Any] = [{"role": "user", "content": "x"}]
+    begun = [*talk, {"role": "assistant", "content": "It is"}]
+    open_ended = claude.messages.count_tokens(model="parrot", messages=talk)
+    counted = claude.messages.count_tokens(model="parrot", messages=begun)
+    closed = claude.messages.count_tokens(model="parrot", messages=[*begun, *talk])
+    assert open_ended.input_tokens < counted.input_tokens < open_ended.input_tokens + 4
+    assert closed.input_tokens > counted.input_tokens + open_ended.input_tokens
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -115,6 +125,8 @@ def test_thinking_can_be_switched_off(claude: anthropic.Anthropic) -> None:
         {"messages": []},
         {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
         {"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1"}]}]},
+        {"messages": [{"role": "user", "content": []}]},
+        {"messages": [{"role": "assistant", "content": []}]},
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {"tool_choice": {"type": "tool"}},
         {"extra_body": {"temperature": 5}},

@@ -78,6 +78,9 @@ def test_a_stream_tells_the_same_in_order(openai_client: openai.OpenAI, step: in
     assert plain(events[-1].response) == plain(whole)
     deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
     assert "".join(deltas) == whole.output_text
+    begun = [e.item for e in events if e.type == "response.output_item.added"]
+    pieces = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
+    assert begun[-1].arguments + "".join(pieces) == whole.output[-1].arguments
 
 
 def test_a_conversation_with_calls_reaches_the_template(openai_client: openai.OpenAI) -> None:
@@ -125,6 +128,10 @@ def test_scores_come_when_they_are_asked_for(openai_client: openai.OpenAI) -> No
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": 10**6}, "input"),
         ({"temperature": 3}, "temperature"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tools": [TOOL | {"parameters": {"$ref": "http://x"}}]}, "tools[0].parameters"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"input": 5}, "input"),
         ({"model": "tiny", "tools": [], "reasoning": {"effort": "high"}}, "reasoning.effort"),
     ],
 )

@@ -19,8 +19,9 @@ def check_document(base: str, key: str, model: str, folder: Path, *flags: str) -
     document or are a 5xx. `model` stands for every model name, so that requests get somewhere."""
     document = httpx.get(f"{base}/openapi.json", trust_env=False, timeout=60).json()
     for schema in document["components"]["schemas"].values():
-        if "model" in schema.get("properties", {}):
-            schema["properties"]["model"] = {"type": "string", "enum": [model]}
+        if (given := schema.get("properties", {}).get("model")) is not None:
+            absent = [None] if {"type": "null"} in given.get("anyOf", []) else []
+            schema["properties"]["model"] = {"enum": [model, *absent]}
     file = folder / "openapi.json"
     file.write_text(json.dumps(document))
     command = [

@@ -134,10 +134,16 @@ class ScoreBody(PoolingBody):
 
     def sides(self) -> tuple[list[str], list[str]]:
         """Queries and documents. Raises `InvalidRequest` unless one spelling is complete."""
+        first, second = self.side_names
+        return getattr(self, first), getattr(self, second)
+
+    @property
+    def side_names(self) -> tuple[str, str]:
+        """What the caller calls queries and documents. Raises `InvalidRequest`."""
         given = {name for pair in PAIR_NAMES for name in pair if getattr(self, name) is not None}
-        for first, second in PAIR_NAMES:
-            if given == {first, second}:
-                return getattr(self, first), getattr(self, second)
+        for pair in PAIR_NAMES:
+            if given == set(pair):
+                return pair
         raise InvalidRequest(
             "Send the pairs as 'queries' and 'documents' (or 'text_1' and 'text_2', 'queries' "
             "and 'items', 'data_1' and 'data_2'), one spelling only.",
@@ -154,6 +160,10 @@ class RerankBody(PoolingBody):
     return_documents: bool = True
     max_tokens_per_query: Annotated[int, Field(ge=1, le=10**15)] | None = None
     max_tokens_per_doc: Annotated[int, Field(ge=1, le=10**15)] | None = None
+
+    @property
+    def side_names(self) -> tuple[str, str]:
+        return "query", "documents"
 
 
 P = TypeVar("P", bound=PoolingBody)
@@ -183,12 +193,14 @@ def read_score(data: bytes, caps: ApiCaps) -> tuple[ScoreBody, list[str]]:
     raw = parse_object(data)
     body = _validate(ScoreBody, raw)
     queries, documents = body.sides()
-    at_most("documents", max(len(queries), len(documents)), caps.max_documents)
+    first, second = body.side_names
+    at_most(first, len(queries), caps.max_documents)
+    at_most(second, len(documents), caps.max_documents)
     if len(queries) not in (1, len(documents)):
         raise InvalidRequest(
-            f"There are {len(queries)} queries for {len(documents)} documents: send one query, or "
-            "as many as documents.",
-            param="queries",
+            f"'{first}' has {len(queries)} entries for {len(documents)} in '{second}': send one, "
+            "or as many.",
+            param=first,
         )
     return body, _ignored(ScoreBody, raw)
 

@@ -185,8 +185,11 @@ class Score(PoolingConsumer):
         """Prompts, and what makes one score per document of their vectors."""
         pool, caps = self.runtime.prompts, (body.max_tokens_per_query, body.max_tokens_per_doc)
         if card.task is PoolingTask.EMBED:
-            texts = [(text, caps[0]) for text in queries] + [(text, caps[1]) for text in documents]
-            prompts = await pooling_prompts.of_texts(pool, texts, body, model, card)
+            prompts: list[PoolingPrompt] = []
+            for side, name, most in zip((queries, documents), body.side_names, caps, strict=True):
+                prompts += await pooling_prompts.of_texts(
+                    pool, side, most, body, model, card, name=name
+                )
             return prompts, pooling_answers.cosines(len(queries))
         each = queries if len(queries) > 1 else queries * len(documents)
         pairs = [Pair(q, d, *caps) for q, d in zip(each, documents, strict=True)]

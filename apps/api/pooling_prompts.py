@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from apps.api.pooling_bodies import InputBody, PoolingBody
+from apps.api.pooling_bodies import InputBody, PoolingBody, RerankBody, ScoreBody
 from apps.api.prompt import Prompt
 from apps.api.prompts import PromptPool
 from apps.models.catalog import CatalogModel
@@ -56,24 +56,24 @@ async def of_input(
 
 
 async def of_texts(
-    pool: PromptPool, texts: list[tuple[str, int | None]], body: PoolingBody, model: CatalogModel,
-    card: PoolingCard,
+    pool: PromptPool, texts: list[str], most_each: int | None, body: PoolingBody,
+    model: CatalogModel, card: PoolingCard, *, name: str,
 ) -> list[PoolingPrompt]:  # fmt: skip
-    """Texts by themselves, each with a bound of its own."""
+    """Texts by themselves; refusals call them `name`."""
     tokenizer = (await pool.text_of(model)).tokenizer
-    work = partial(_encode_bounded, tokenizer, texts, body, _most(body, model), card)
-    found = await pool.near(sum(len(text) for text, _ in texts), work)
-    return _fitting(found, model, "documents")
+    work = partial(_encode_bounded, tokenizer, texts, most_each, body, _most(body, model), card)
+    return _fitting(await pool.near(sum(map(len, texts)), work), model, name)
 
 
 async def of_pairs(
-    pool: PromptPool, pairs: list[Pair], body: PoolingBody, model: CatalogModel, card: PoolingCard
-) -> list[PoolingPrompt]:
+    pool: PromptPool, pairs: list[Pair], body: ScoreBody | RerankBody, model: CatalogModel,
+    card: PoolingCard,
+) -> list[PoolingPrompt]:  # fmt: skip
     """Each pair is one prompt."""
     tokenizer = (await pool.text_of(model)).tokenizer
     work = partial(_encode_pairs, tokenizer, pairs, body, _most(body, model), card)
     size = sum(len(pair.query) + len(pair.document) for pair in pairs)
-    return _fitting(await pool.near(size, work), model, "documents")
+    return _fitting(await pool.near(size, work), model, body.side_names[1])
 
 
 def _encode(
@@ -93,15 +93,17 @@ def _encode(
 
 
 def _encode_bounded(
-    tokenizer: Tokenizer, texts: list[tuple[str, int | None]], body: PoolingBody, most: int | None,
-    card: PoolingCard,
+    tokenizer: Tokenizer, texts: list[str], most_each: int | None, body: PoolingBody,
+    most: int | None, card: PoolingCard,
 ) -> list[PoolingPrompt]:  # fmt: skip
     side = body.truncation_side
     return [
         PoolingPrompt(
-            tokenizer.encode_cut(card.cased(text), most=most, most_each=(bound, None), side=side)[0]
+            tokenizer.encode_cut(
+                card.cased(text), most=most, most_each=(most_each, None), side=side
+            )[0]
         )
-        for text, bound in texts
+        for text in texts
     ]
 
 

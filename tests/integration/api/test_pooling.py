@@ -253,6 +253,10 @@ def test_a_long_text_is_refused_or_cut(ask: Any, refused: Any):
         ("/rerank", "reranker", {"query": "a", "documents": ["b"] * 1001}, "documents"),
         ("/rerank", "reranker", {"query": "a", "documents": [{"title": "b"}]}, "documents"),
         ("/rerank", "reranker", {"query": ["a"], "documents": ["b"]}, "query"),
+        ("/rerank", "embedder", {"query": "cat " * 200, "documents": ["b"]}, "query"),
+        ("/rerank", "embedder", {"query": "a", "documents": ["cat " * 200]}, "documents"),
+        ("/score", "embedder", {"text_1": "cat " * 200, "text_2": "b"}, "text_1"),
+        ("/score", "embedder", {"text_1": ["a", "b"], "text_2": ["c"]}, "text_1"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_name(

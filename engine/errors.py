@@ -101,12 +101,6 @@ class EngineLost(Overloaded):
     code = "engine_lost"
 
 
-class NotSupported(PagodaError):
-    """The endpoint is not possible for this model's task."""
-
-    status, type = 501, "not_implemented_error"
-
-
 class EngineStartError(PagodaError):
     """The engine cannot start with these settings or this checkpoint: cause and fix, in words."""
 

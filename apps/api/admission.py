@@ -60,8 +60,14 @@ def fit(
     longest = max(len(prompt.token_ids) for prompt in prompts)
     room = min(model.max_model_len, model.kv_tokens or model.max_model_len)
     least = 0 if params.max_tokens == 0 else 1
-    if longest == 0 or longest + least > room:
-        raise _too_long(longest, room, model, param)
+    if not all(prompt.token_ids for prompt in prompts):
+        raise InvalidRequest("The prompt has no tokens; send at least one.", param=param)
+    if longest + least > room:
+        raise ContextTooLong(
+            f"The prompt has {longest} tokens; {model.name} takes {room}, prompt and output "
+            "together. Shorten the prompt.",
+            param=param,
+        )
     asked = asked_tokens(body)
     if asked is None:
         left = min(room - longest, _within_key(key, prompts, params.n))
@@ -143,13 +149,3 @@ def _within_key(key: KeySnapshot, prompts: list[Prompt], n: int) -> int:
         return 10**15
     spare = min(limits) - sum(len(prompt.token_ids) for prompt in prompts)
     return max(1, spare // (len(prompts) * n))
-
-
-def _too_long(longest: int, room: int, model: CatalogModel, param: str) -> ContextTooLong:
-    if longest == 0:
-        return ContextTooLong("The prompt has no tokens; send at least one.", param=param)
-    return ContextTooLong(
-        f"The prompt has {longest} tokens; {model.name} takes {room}, prompt and output together. "
-        "Shorten the prompt.",
-        param=param,
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 # litellm tells an authentication error from other refusals by the first four words
 BAD_KEY = "Incorrect API key provided, or none. Send it as 'Authorization: Bearer pgd_…'."
 Headers = list[tuple[bytes, bytes]]
+_SUBJECT = re.compile("^(Input|String|List|Dictionary|Value) should")
 
 
 def body_of(error: PagodaError) -> dict[str, Any]:
@@ -91,11 +93,14 @@ def wrong_method(method: str, allowed: Sequence[str]) -> MethodNotAllowed:
 
 def from_pydantic(error: ValidationError, fields: frozenset[str]) -> InvalidRequest:
     """The first problem of a body, in words, with the path of the field as `param`."""
-    first = _deepest(error)
-    param = field_path(first["loc"], fields)
-    if first["type"] == "missing":
+    found = _deepest(error)
+    param = field_path(found[0]["loc"], fields)
+    if found[0]["type"] == "missing":
         return InvalidRequest(f"'{param}' is required.", param=param)
-    message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    # a union complains once for each of its types
+    words = [_in_words(e) for e in found if field_path(e["loc"], fields) == param]
+    first, *others = dict.fromkeys(words)
+    message = " or ".join([first, *(other.removeprefix("must be ") for other in others)])
     return InvalidRequest(f"'{param}': {message}.", param=param)
 
 
@@ -110,11 +115,19 @@ def field_path(loc: tuple[int | str, ...], fields: frozenset[str]) -> str:
     return path or "body"
 
 
-def _deepest(error: ValidationError) -> Any:
-    """Of a union's complaints the one that came furthest is the one that helps."""
+def _deepest(error: ValidationError) -> list[Any]:
+    """Of the first field's complaints those that came furthest: in a union they help most."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    root = found[0]["loc"][:1]
-    return max((e for e in found if e["loc"][:1] == root), key=lambda e: len(e["loc"]))
+    of_first = [e for e in found if e["loc"][:1] == found[0]["loc"][:1]]
+    depth = max(len(e["loc"]) for e in of_first)
+    return [e for e in of_first if len(e["loc"]) == depth]
+
+
+def _in_words(complaint: Any) -> str:
+    if complaint["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        return "must be an object"  # not the name of a class of ours
+    message = str(complaint["msg"]).removeprefix("Value error, ")
+    return _SUBJECT.sub("must", message).partition(" after validation")[0]
 
 
 def from_drf(error: Exception) -> PagodaError | None:

@@ -9,6 +9,7 @@ from pydantic import PlainValidator
 from apps.api.schema_types import checked_text
 
 ToolChoice = str | dict[str, Any]
+Scalar = str | int | float | bool | None
 Prompt = str | list[str] | list[int] | list[list[int]]
 PROMPT_FORMS = "must be a string, a list of strings, a list of token ids or a list of such lists"
 
@@ -60,6 +61,25 @@ def _choice(value: Any) -> ToolChoice:
     return {"type": "function", "function": {"name": name}}
 
 
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(type(v) is str for v in value.values()):
+        raise ValueError("must be an object whose values are strings")
+    return value
+
+
+def _scalars(value: Any) -> dict[str, Scalar]:
+    kinds = (str, int, float, bool, type(None))
+    if not isinstance(value, dict) or not all(type(v) in kinds for v in value.values()):
+        raise ValueError("must be an object whose values are strings, numbers, booleans or null")
+    return value
+
+
+TextsField = Annotated[
+    dict[str, str], PlainValidator(_texts, json_schema_input_type=dict[str, str])
+]
+ScalarsField = Annotated[
+    dict[str, Scalar], PlainValidator(_scalars, json_schema_input_type=dict[str, Scalar])
+]
 ChoiceField = Annotated[
     ToolChoice, PlainValidator(_choice, json_schema_input_type=str | dict[str, Any])
 ]

@@ -23,6 +23,8 @@ JSON_CALLS = "json_calls"
 OPENING, CLOSING = '<tool_call>\n{"name": ', "}\n</tool_call>"
 _BLANKS = 1  # in a row: calls are written compactly
 _JSON_FORMS = ("json", "json_object")
+_NO_ARGUMENTS = {"type": "const_string", "value": "{}"}
+_NOTES = ("title", "description", "$schema", "strict")  # words of a schema that bind nothing
 
 
 def parser_of_calls(body: ChatBody, text: ModelText) -> str | None:
@@ -114,18 +116,29 @@ def _strict(functions: list[Function]) -> dict[str, Any]:
 def _tag(function: Function, opening: str, end: str) -> dict[str, Any]:
     name = json.dumps(function.name, ensure_ascii=False)
     schema = {"type": "object"} | (function.parameters or {"properties": {}})
-    if schema.get("properties") == {}:
-        schema = {"additionalProperties": False} | schema  # no parameters, not any parameters
     return {
         "type": "tag",
         "begin": f'{opening}{name}, "arguments": ',
-        "content": {
+        "content": _NO_ARGUMENTS
+        if _takes_nothing(schema)
+        else {
             "type": "json_schema",
             "json_schema": schema,
             "max_whitespace_cnt": _BLANKS,
         },
         "end": end,
     }
+
+
+def _takes_nothing(schema: dict[str, Any]) -> bool:
+    """An object without properties means no parameters, unless it says that others may come."""
+    return (
+        schema.get("type") == "object"
+        and schema.get("properties") == {}
+        and not schema.get("required")
+        and schema.get("additionalProperties", False) is False
+        and schema.keys() <= {"type", "properties", "required", "additionalProperties", *_NOTES}
+    )
 
 
 def _checked(part: dict[str, Any], field: str) -> StructuredOutputs:

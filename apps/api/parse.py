@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -15,6 +15,8 @@ from apps.api.body import parse_object
 from apps.api.caps import ApiCaps
 from apps.api.chat_messages import CalledFunction, Message, TextPart, ToolCall
 from apps.api.errors import from_pydantic
+from apps.api.output_form import JsonSchemaFormat, ResponseFormat, StructuredFields
+from apps.api.schema_types import Schema, names_of, nested
 from apps.api.schemas import (
     ChatBody,
     CompletionBody,
@@ -32,6 +34,10 @@ Asks = Callable[[dict[str, Any]], bool]
 def _beside_beams(name: str) -> Asks:
     """Beams are not sampled, and ranked by what the model itself finds likely."""
     return lambda raw: raw[name] is not None and bool(raw.get("use_beam_search"))
+
+
+def _without_tools(name: str) -> Asks:
+    return lambda raw: raw[name] is not None and not raw.get("tools")
 
 
 SAMPLED = (
@@ -54,6 +60,12 @@ NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when tha
     "truncation_side": lambda raw: (
         raw["truncation_side"] is not None and raw.get("truncate_prompt_tokens") is None
     ),
+    "stream_interval": lambda raw: raw["stream_interval"] is not None and not raw.get("stream"),
+    "return_tokens_as_token_ids": lambda raw: (
+        bool(raw["return_tokens_as_token_ids"]) and raw.get("logprobs") in (None, False)
+    ),
+    "tool_choice": _without_tools("tool_choice"),
+    "parallel_tool_calls": _without_tools("parallel_tool_calls"),
 }
 
 COMPLETION_KNOWN = frozenset(CompletionBody.model_fields) | refusals.COMPLETIONS.keys()
@@ -67,8 +79,11 @@ _NESTED = (
     Function,
     StreamOptions,
     Detection,
+    ResponseFormat,
+    JsonSchemaFormat,
+    StructuredFields,
 )
-FIELD_NAMES = frozenset().union(*(m.model_fields for m in (CompletionBody, ChatBody, *_NESTED)))
+FIELD_NAMES = frozenset().union(*map(names_of, (CompletionBody, ChatBody, *_NESTED)))
 B = TypeVar("B", bound=GenerationBody)
 
 
@@ -86,7 +101,7 @@ def parse_completion(data: bytes, caps: ApiCaps) -> tuple[CompletionBody, list[s
         raise InvalidRequest("'max_tokens' may be 0 only with echo.", param="max_tokens")
     _check_common(body)
     _check_form(body, caps)
-    return body, ignored_names(raw, COMPLETION_KNOWN)
+    return body, ignored_names(raw, COMPLETION_KNOWN, CompletionBody)
 
 
 def parse_chat(data: bytes, caps: ApiCaps) -> tuple[ChatBody, list[str]]:
@@ -119,7 +134,7 @@ def chat_of(raw: dict[str, Any], caps: ApiCaps) -> tuple[ChatBody, list[str]]:
     _check_metadata(body.metadata)
     _check_common(body)
     _check_form(body, caps)
-    return body, ignored_names(raw, CHAT_KNOWN)
+    return body, ignored_names(raw, CHAT_KNOWN, ChatBody)
 
 
 def _validate(kind: type[B], raw: dict[str, Any]) -> B:
@@ -194,11 +209,23 @@ def _at_most(param: str, count: int, most: int) -> None:
         )
 
 
-def ignored_names(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
-    """Fields that change nothing."""
-    return shown_names(
-        name for name in raw if name not in known or (name in NO_EFFECT and NO_EFFECT[name](raw))
-    )
+def ignored_names(
+    raw: dict[str, Any], known: frozenset[str], kind: type[GenerationBody]
+) -> list[str]:
+    """Fields that change nothing, those inside of other fields with the path to them."""
+    own = [n for n in raw if n not in known or (n in NO_EFFECT and NO_EFFECT[n](raw))]
+    return shown_names([*own, *dict.fromkeys(_unknown_inside(raw, kind))])
+
+
+def _unknown_inside(raw: dict[str, Any], kind: type[Schema], path: str = "") -> Iterator[str]:
+    for name, schema in nested(kind).items():
+        value = raw.get(name)
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, dict):
+                continue
+            inside, known = f"{path}{name}.", names_of(schema)
+            yield from (inside + key for key in one if key not in known and one[key])
+            yield from _unknown_inside(one, schema, inside)
 
 
 def shown_names(names: Iterable[str]) -> list[str]:

@@ -25,7 +25,9 @@ def render_chat(
     text = _with_own_template(text, body)
     if text.template is None:
         raise InvalidRequest(
-            f"The model {model.name!r} has no chat template; use /v1/completions.", param="model"
+            f"The model {model.name!r} has no chat template, so it cannot read messages: send a "
+            "text (of a chat: to /v1/completions).",
+            param="model",
         )
     offered = body.offered
     if offered and text.parsers.tool is None:

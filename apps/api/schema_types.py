@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +18,26 @@ class Schema(BaseModel):
     """Strict types (no bool for a number, no "5" for 5); unknown fields are only reported."""
 
     model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
+
+
+@cache
+def names_of(kind: type[Schema]) -> frozenset[str]:
+    """The fields of a schema as JSON spells them."""
+    return frozenset(field.alias or name for name, field in kind.model_fields.items())
+
+
+@cache
+def nested(kind: type[Schema]) -> dict[str, type[Schema]]:
+    """Fields that hold a schema or a list of schemas."""
+    found = {f.alias or name: _schema_in(f.annotation) for name, f in kind.model_fields.items()}
+    return {name: schema for name, schema in found.items() if schema is not None}
+
+
+def _schema_in(annotation: Any) -> type[Schema] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Schema):
+        return annotation
+    inside = map(_schema_in, get_args(annotation))
+    return next((schema for schema in inside if schema is not None), None)
 
 
 def checked_text(value: str) -> str:

@@ -9,7 +9,14 @@ from pydantic import Field
 
 from apps.api.caps import MAX_INT
 from apps.api.chat_messages import Message
-from apps.api.field_types import BiasField, ChoiceField, PromptField, StopField
+from apps.api.field_types import (
+    BiasField,
+    ChoiceField,
+    PromptField,
+    ScalarsField,
+    StopField,
+    TextsField,
+)
 from apps.api.output_form import FormFields
 from apps.api.schema_types import Float, Int, Schema, Text
 from apps.api.tools import ToolSpec
@@ -166,8 +173,8 @@ class ChatBody(GenerationBody):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     add_special_tokens: bool = False
-    chat_template_kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-    metadata: dict[str, str] | None = None
+    chat_template_kwargs: ScalarsField = Field(default_factory=dict)
+    metadata: TextsField | None = None
     tools: list[ToolSpec] | None = None
     tool_choice: ChoiceField | None = None  # default: auto when there are tools
     parallel_tool_calls: bool = True

@@ -67,9 +67,9 @@ class StructuredOutputs(
         """Types and sizes: cheap. Raises `InvalidRequest`."""
         kind, value = self.kind, getattr(self, self.kind)
         if kind == "json_object" and value is not True:
-            raise self.refused("json_object must be true, or be left out")
+            raise self.refused("must be true, or be left out", "json_object")
         if kind in ("regex", "grammar") and not isinstance(value, str):
-            raise self.refused(f"{kind} must be text")
+            raise self.refused("must be text", kind)
         if kind in ("json", "structural_tag"):
             self._check_json(kind, value, caps.schema_bytes)
         if kind == "regex" and self._size(value) and len(value) > caps.regex_chars:
@@ -126,18 +126,19 @@ class StructuredOutputs(
         options = [self.disable_any_whitespace, self.whitespace_pattern]
         return sha256(msgspec.json.encode([kind, getattr(self, kind), options])).digest()
 
-    def refused(self, what: str) -> InvalidRequest:
-        """The error for this constraint, under the name the caller knows it by."""
+    def refused(self, what: str, part: str = "") -> InvalidRequest:
+        """The error for this constraint, or a part of it, under the name the caller knows it by."""
         name = self.field or "structured_outputs"
-        return InvalidRequest(f"'{name}' {what}.", param=name)
+        shown = f"{name}.{part}" if part and name == "structured_outputs" else name
+        return InvalidRequest(f"'{shown}' {what}.", param=name)
 
     def _check_json(self, kind: str, value: Any, most: int) -> None:
         if not isinstance(value, str | dict | bool) or (kind != "json" and value is True):
-            raise self.refused(f"{kind} must be an object or its JSON text")
+            raise self.refused("must be an object or its JSON text", kind)
         try:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise self.refused(f"{kind} is no JSON: {error}") from None
+            raise self.refused(f"is no JSON: {error}", kind) from None
         if self._size(text) > most:
             raise self.refused(f"is larger than {most} bytes")
 
@@ -151,11 +152,11 @@ class StructuredOutputs(
     def _check_choice(self, most: int) -> None:
         options = self.choice
         if not isinstance(options, list | tuple) or not options:
-            raise self.refused("choice must be a list of at least one text")
+            raise self.refused("must be a list of at least one text", "choice")
         if len(options) > most:
             raise self.refused(f"has {len(options)} choices; at most {most} are allowed")
         if not all(isinstance(option, str) and option for option in options):
-            raise self.refused("choice entries must be texts that are not empty")
+            raise self.refused("entries must be texts that are not empty", "choice")
         if sum(map(self._size, options)) > HARD_CAPS.schema_bytes:
             raise self.refused(f"has choices of more than {HARD_CAPS.schema_bytes} bytes in all")
 

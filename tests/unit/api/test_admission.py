@@ -86,8 +86,9 @@ def test_an_unasked_length_fits_the_keys_limit() -> None:
 
 
 def test_an_empty_prompt_is_refused() -> None:
-    with pytest.raises(ContextTooLong):
+    with pytest.raises(InvalidRequest) as caught:
         settled(completion(), 0)
+    assert (caught.value.code, caught.value.param) == (None, "prompt")  # it is not too long
 
 
 def test_the_reservation_covers_every_choice() -> None:

@@ -108,7 +108,8 @@ def test_a_named_call_is_of_that_function_only() -> None:
     parser, form = bound(body, "hermes")
     texts = [text for seed in range(3) if (text := written(form, seed)) is not None]
     assert texts
-    assert {call.name for text in texts for call in calls_in(text, parser)} == {"now"}
+    calls = [call for text in texts for call in calls_in(text, parser)]
+    assert {(call.name, call.arguments) for call in calls} == {("now", "{}")}
 
 
 def test_a_strict_function_binds_calls_that_the_model_chooses_to_make(

@@ -218,6 +218,62 @@ def test_a_field_without_effect_is_named_when_it_asks_for_one() -> None:
         assert parse_completion(json.dumps(raw).encode(), CAPS)[1] == named
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"stream_interval": 2}, ["stream_interval"]),
+        ({"stream_interval": 2, "stream": True}, []),
+        ({"return_tokens_as_token_ids": True}, ["return_tokens_as_token_ids"]),
+        ({"tool_choice": "auto", "parallel_tool_calls": False},
+         ["tool_choice", "parallel_tool_calls"]),
+        ({"stream": True, "stream_options": {"include_usag": True}},
+         ["stream_options.include_usag"]),
+        ({"structured_outputs": {"regex": "a", "whitespace": 1}},
+         ["structured_outputs.whitespace"]),
+        ({"response_format": {"type": "json_schema",
+                              "json_schema": {"name": "a", "schema": {}, "kind": 1}}},
+         ["response_format.json_schema.kind"]),
+        ({"messages": [{"role": "user", "content": "x", "mood": 1, "audio": None}] * 2},
+         ["messages.mood"]),
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_is_named_wherever_it_stands(
+    fields: dict[str, Any], named: list[str]
+) -> None:
+    assert parse_chat(json.dumps(CHAT | fields).encode(), CAPS)[1] == named
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"response_format": "json_object"}, "'response_format': must be an object."),
+        ({"messages": []}, "'messages': must have at least 1 item."),
+        ({"user": "x" * 257}, "'user': must have at most 256 characters."),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+            "'response_format.json_schema.name' is required.",
+        ),
+        ({"metadata": {"a": 5}}, "'metadata': must be an object whose values are strings."),
+        (
+            {"chat_template_kwargs": {"a": [1]}},
+            "'chat_template_kwargs': must be an object whose values are strings, numbers, "
+            "booleans or null.",
+        ),
+        ({"guided_choice": []}, "'guided_choice' must be a list of at least one text."),
+        (
+            {"structured_outputs": {"choice": []}},
+            "'structured_outputs.choice' must be a list of at least one text.",
+        ),
+        (
+            {"guided_json": 5},
+            "'guided_json': must be an object or a valid string or a valid boolean.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_would_be_right(fields: dict[str, Any], message: str) -> None:
+    assert refused(chat, **fields).message == message
+
+
 def test_stream_options_need_a_stream() -> None:
     assert refused(chat, stream_options={"include_usage": True}).param == "stream_options"
     options = {"continuous_usage_stats": True}

@@ -221,10 +221,12 @@ class Dashboard:
             return (((c.at, getattr(c, group)), c.amounts) for c in facts.cells)
         if group == "key":
             return report.key_steps(self.span, self.which, wanted)
-        owner = {key: name.owner for key, name in facts.names.items()}
-        members = [line.name for line in facts.keys if owner.get(line.name, "") in wanted]
-        found = report.key_steps(self.span, self.which, members)
-        return (((at, owner.get(key, "")), amounts) for (at, key), amounts in found)
+        members: dict[str, set[str]] = {owner: set() for owner in wanted}
+        for line in facts.keys:
+            owner = facts.names[line.name].owner if line.name in facts.names else ""
+            if owner in wanted:
+                members[owner].add(line.name)
+        return report.owner_steps(self.span, self.which, members)
 
     def _series(self, at: dict[Any, Amounts], name: str, metric: str) -> list[float]:
         scale = 1e-6 if metric == "micros" else 1

@@ -139,6 +139,7 @@ AXES_ENABLE_ADMIN = False  # its tables are no one's daily work
 LOGIN_URL = "admin:login"
 
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = ["inference_site.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 

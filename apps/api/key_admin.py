@@ -20,7 +20,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince, timeuntil
+from django.utils.timesince import timeuntil
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
@@ -37,7 +37,7 @@ from apps.lora.models import Adapter
 from apps.models.admin_base import actor_of, chip, column, for_each
 from apps.models.models import ServedModel
 from apps.models.overview import KEY_EXPIRES_SOON
-from apps.models.templatetags.pagoda import sparkline
+from apps.models.templatetags.pagoda import ago, sparkline
 from apps.usage.selectors import usage_days
 from engine.errors import PagodaError
 from inference_site.redis import redis_url
@@ -293,12 +293,12 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @column("Last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> str:
-        return f"{timesince(key.last_used_at, depth=1)} ago" if key.last_used_at else "never"
+        return ago(key.last_used_at) if key.last_used_at else "never"
 
     @column("Expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> str | SafeString:
         if key.expires_at is None or not key.usable:
-            return "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d}"
+            return "never" if key.expires_at is None else f"{key.expires_at:%-d %b %Y}"
         words = f"in {timeuntil(key.expires_at)}"
         soon = key.expires_at < timezone.now() + KEY_EXPIRES_SOON
         return chip(words, "warn") if soon else words

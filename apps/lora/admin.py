@@ -25,7 +25,7 @@ from apps.lora.models import Adapter, AdapterVersion, VersionState
 from apps.lora.sources import source_from
 from apps.lora.tickets import upload_open
 from apps.lora.views import upload_words
-from apps.models.admin_base import actor_of, chip, column, for_each
+from apps.models.admin_base import actor_of, chip, column, for_each, gone
 from apps.models.models import Desired, ServedModel
 from apps.models.templatetags.pagoda import size
 from apps.usage.models import UsageDay
@@ -149,6 +149,8 @@ class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The part of the page that follows the engines."""
+        if self.has_view_permission(request) and not Adapter.objects.filter(pk=pk).exists():
+            return gone("adapter")
         context = self._live(self._adapter(request, str(pk), "view"))
         return TemplateResponse(request, "admin/lora/adapter/live.html", context)
 

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 
 from apps.models import services
-from apps.models.admin_base import ReadOnlyAdmin, actor_of, chip, column, for_each
+from apps.models.admin_base import ReadOnlyAdmin, actor_of, chip, column, for_each, gone
 from apps.models.agent.child import log_tail
 from apps.models.fit import Fit, fit_check, rooms_read
 from apps.models.forms import OPTIONS, PREFIX, REGISTERED, ServedModelForm
@@ -150,6 +150,8 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The part of a model's page that follows its engines."""
+        if self.has_view_permission(request) and not ServedModel.objects.filter(pk=pk).exists():
+            return gone("model")
         context = self._live(self._model(request, pk, "view"))
         return TemplateResponse(request, "admin/catalog/servedmodel/live.html", context)
 
@@ -301,7 +303,7 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
     list_display = (
         "engine_id",
         "model",
-        "replica",
+        "which",
         "host",
         "shown_state",
         "since",
@@ -311,7 +313,7 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     list_select_related = ("model", "host")
     fields = (
-        ("engine_id", "model", "replica"),
+        ("engine_id", "model", "which"),
         ("host", "ranks", "pid"),
         ("shown_state", "since", "restarts"),
         "cause",
@@ -323,6 +325,10 @@ class EngineInstanceAdmin(ReadOnlyAdmin):
     def shown_state(self, engine: EngineInstance) -> SafeString:
         state = State(engine.state)
         return chip(str(state.label), TONES.get(state, ""))
+
+    @column("Replica", ordering="replica")
+    def which(self, engine: EngineInstance) -> str:
+        return f"{engine.replica + 1} of {engine.model.replicas}"
 
     @column("End of the log (on this host)")
     def log(self, engine: EngineInstance) -> SafeString:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from django.contrib import messages
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -16,6 +16,7 @@ from unfold.decorators import display
 from apps.api.services import Actor
 from engine.errors import PagodaError
 
+STOP_POLLING = 286  # htmx shows the answer and asks no more
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -47,6 +48,12 @@ def column(
 def chip(words: str, tone: str = "") -> SafeString:
     """A state in words with its colour: ok, info, warn, bad or none."""
     return format_html('<span class="pg-chip pg-{}">{}</span>', tone or "plain", words)
+
+
+def gone(what: str) -> HttpResponse:
+    """Instead of the part of a page that follows something: it was deleted, stop asking."""
+    words = format_html('<p class="pg-card">This {} was deleted.</p>', what)
+    return HttpResponse(words, status=STOP_POLLING)
 
 
 def actor_of(request: HttpRequest) -> Actor:

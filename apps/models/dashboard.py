@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from apps.models.models import State
 from apps.models.overview import Overview, overview_read
+from apps.models.templatetags.pagoda import change, ms
 from apps.models.trouble import Area, Trouble, troubles_in, troubles_of
 from apps.usage.course import Course, Series
 from engine.messages import EngineBeat
@@ -170,14 +171,14 @@ def _errors(now: Series, before: Series) -> Card:
         100 * sum(day("bad")) / (sum(day("requests")) or 1) for day in (now, before)
     )
     change = _change(percent, percent_before, more_is_better=False)
-    return Card(title="Errors", value=f"{percent:.1f} %", points=tuple(now("bad")), **change)
+    return Card(title="Failed", value=f"{percent:.1f} %", points=tuple(now("bad")), **change)
 
 
 def _first_token(course: Course) -> Card:
     now, before = course.first_token_p95(0), course.first_token_p95(1)
     return Card(
         title="First token, p95",
-        value="no data" if now is None else duration(now),
+        value="no data" if now is None else ms(now),
         points=course.first_token_hours(),
         **_change(now or 0, before or 0, more_is_better=False),
     )
@@ -194,9 +195,8 @@ def _change(now: float, before: float, more_is_better: bool | None) -> dict[str,
     """Words for the difference; nothing where there is nothing to compare with."""
     if not before or now == before:
         return {}
-    percent = round(100 * (now - before) / before)
     better = None if more_is_better is None else (now > before) == more_is_better
-    return {"change": f"{percent:+,} % against the day before", "better": better}
+    return {"change": change(now / before - 1, "the day before"), "better": better}
 
 
 def short(number: int) -> str:
@@ -205,7 +205,3 @@ def short(number: int) -> str:
         if number >= size:
             return f"{number / min(size, 1000 if unit == 'k' else size):.1f} {unit}"
     return f"{number:,}"
-
-
-def duration(ms: float) -> str:
-    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"

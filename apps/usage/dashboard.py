@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from apps.models.templatetags.pagoda import ms
+from apps.models.templatetags.pagoda import change, ms
 from apps.usage import report
 from apps.usage.forms import FAILED, METRICS, UsageForm, statuses
 from apps.usage.histogram import BUCKETS
@@ -46,7 +46,7 @@ class Card:
             return "no earlier figure"
         if abs(self.change) < 0.0005:
             return "unchanged"
-        return f"{self.change:+.1%}" if abs(self.change) < 10 else f"{self.change:+,.0%}"
+        return change(self.change, "the period before")
 
     @property
     def tone(self) -> str:
@@ -130,7 +130,7 @@ class Dashboard:
         before, _ = self._totals(facts, before=True)
         errors = sum(c.amounts["requests"] for c in facts.cells if c.status in statuses(FAILED))
 
-        def change(name: str) -> float | None:
+        def against(name: str) -> float | None:
             return now[name] / before[name] - 1 if before[name] else None
 
         requests = now["requests"]
@@ -138,18 +138,19 @@ class Dashboard:
         ttft, itl = (report.percentiles(histograms[metric]) for metric in report.LATENCIES)
         everything = self._link()
         return [
-            Card("Requests", f"{requests:,}", "ended in this period", change("requests"), "up",
+            Card("Requests", f"{requests:,}", "ended in this period", against("requests"), "up",
                  everything),
-            Card("Input tokens", compact(now["prompt_tokens"]), f"{cached:.1%} from the cache",
-                 change("prompt_tokens"), "", everything),
+            Card("Input tokens", compact(now["prompt_tokens"]),
+                 f"{100 * cached:.1f} % from the cache",
+                 against("prompt_tokens"), "", everything),
             Card("Output tokens", compact(now["completion_tokens"]), "counted at the sampler",
-                 change("completion_tokens"), "", everything),
-            Card("Failed", f"{errors / requests:.2%}" if requests else "–",
+                 against("completion_tokens"), "", everything),
+            Card("Failed", f"{100 * errors / requests:.1f} %" if requests else "–",
                  f"{errors:,} lost or refused", None, "down", self._link(status=FAILED)),
             Card("First token, p95", ms(ttft[1]), f"p50 {ms(ttft[0])} · p99 {ms(ttft[2])}"),
             Card("Between tokens, p95", ms(itl[1]), f"p50 {ms(itl[0])} · p99 {ms(itl[2])}"),
             Card("Active keys", f"{len(facts.keys):,}", "with at least one request"),
-            Card("Cost", money(now["micros"]), "in the unit of the prices", change("micros")),
+            Card("Cost", money(now["micros"]), "in the unit of the prices", against("micros")),
         ]  # fmt: skip
 
     def _tokens(self, facts: Facts) -> dict[str, list[int]]:
@@ -265,8 +266,8 @@ def money(micros: int) -> str:
 
 def _label(at: dt.datetime, span: Period) -> str:
     if span.grain == "day":
-        return f"{at:%b %-d}"
-    return f"{at:%H:%M}" if span.end - span.start <= dt.timedelta(days=1) else f"{at:%b %-d %H:%M}"
+        return f"{at:%-d %b}"
+    return f"{at:%H:%M}" if span.end - span.start <= dt.timedelta(days=1) else f"{at:%-d %b %H:%M}"
 
 
 def _heat_rows(table: list[list[int]]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ METRICS = {
 }
 FAILED = "failed"
 STATUSES = (("", "All"), *Status.choices, (FAILED, "lost or error"))
+ANY = forms.TextInput(attrs={"placeholder": "all"})
 DATE = forms.DateInput(attrs={"type": "date"})
 # The period before a span must still be days that Python knows.
 DAYS_KNOWN = (MinValueValidator(dt.date(2000, 1, 1)), MaxValueValidator(dt.date(2999, 12, 31)))
@@ -46,10 +47,10 @@ def statuses(name: str) -> list[str]:
 class FilterForm(forms.Form):
     """Which requests: shared by the usage page and the request log."""
 
-    model = forms.CharField(required=False, max_length=255)
-    adapter = forms.CharField(required=False, max_length=255)
-    key = forms.CharField(required=False, max_length=64, label="API key id")
-    owner = forms.CharField(required=False, max_length=255)
+    model = forms.CharField(required=False, max_length=255, widget=ANY)
+    adapter = forms.CharField(required=False, max_length=255, widget=ANY)
+    key = forms.CharField(required=False, max_length=64, label="API key id", widget=ANY)
+    owner = forms.CharField(required=False, max_length=255, widget=ANY)
     status = forms.ChoiceField(required=False, choices=STATUSES)
 
     def value(self, name: str) -> str:

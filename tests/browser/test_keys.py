@@ -57,7 +57,7 @@ def test_key_is_made_from_a_preset_shown_once_and_used(
     expect(page.locator("#key-state")).to_have_text("usable")
     expect(page.locator(".pg-use")).to_contain_text("/ 120")
     spent = page.locator(".pg-use .pg-number").last  # of the token budget
-    expect(spent).to_have_text(re.compile(r"[1-9]\d* / 1000000"))
+    expect(spent).to_have_text(re.compile(r"[1-9]\d* / 1,000,000"))
     assert text not in page.content()
     shot(page, "key")
 

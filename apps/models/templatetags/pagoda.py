@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from django import template
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.timesince import timesince
 
 from apps.models.trouble import Repair
+from inference_site.admin_menu import MENU
 
 register = template.Library()
 WIDTH, HEIGHT = 100, 24
@@ -59,6 +65,36 @@ def ms(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:.3g} s"
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """How long since: just now, 5 minutes ago."""
+    past = timezone.now() - moment
+    return "just now" if past < timedelta(minutes=1) else f"{timesince(moment, depth=1)} ago"
+
+
+def change(share: float, than: str) -> str:
+    """A difference in words: +12 % against the day before, 30 times the day before."""
+    if share >= 10:
+        return f"{1 + share:,.0f} times {than}"
+    sign = "+" if share > 0 else "\N{MINUS SIGN}"
+    return f"{sign}{abs(share) * 100:.0f} % against {than}"
+
+
+@register.filter
+def trail(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where a page stands, in the words of the menu; names of things stay as they are."""
+    places = {
+        str(reverse(view)): (group, title)
+        for group, items in MENU.items()
+        for title, _, view, _ in items
+    }
+    for index, part in enumerate(parts):
+        if place := places.get(str(part.get("link", ""))):
+            ours = [{"title": place[0]}, {"title": place[1], "link": part["link"]}]
+            return ours + [dict(more) for more in parts[index + 1 :]]
+    return [{**part, "title": capfirst(part["title"])} for part in parts]
 
 
 @register.simple_tag(takes_context=True)

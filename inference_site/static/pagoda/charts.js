@@ -19,6 +19,9 @@ const pgCharts = (() => {
   const short = (value) =>
     Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
 
+  const worded = (value, unit) =>
+    unit === " ms" && value >= 1000 ? `${short(value / 1000)} s` : short(value) + unit;
+
   function options(kind, unit) {
     const quiet = css("--pg-quiet"), line = css("--pg-line");
     const stacked = kind !== "line";
@@ -27,12 +30,12 @@ const pgCharts = (() => {
       interaction: { mode: "index", intersect: false },
       plugins: {
         legend: { position: "bottom", labels: { color: quiet, boxWidth: 10, boxHeight: 10, usePointStyle: true } },
-        tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.formattedValue}${unit}` } },
+        tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${unit ? worded(item.parsed.y, unit) : item.formattedValue}` } },
       },
       scales: {
         x: { stacked, grid: { display: false }, ticks: { color: quiet, maxRotation: 0, autoSkipPadding: 16 }, border: { color: line } },
         y: { stacked, beginAtZero: true, grid: { color: line }, border: { display: false },
-             ticks: { color: quiet, maxTicksLimit: 6, callback: (value) => short(value) + unit } },
+             ticks: { color: quiet, maxTicksLimit: 6, callback: (value) => worded(value, unit) } },
       },
     };
   }

@@ -12,7 +12,7 @@
 
   const number = (value, digits = 0) => Number(value).toLocaleString("en", { maximumFractionDigits: digits });
   const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(0)} %`);
-  const bytes = (value) => (value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(1)} GiB` : `${(value / 2 ** 20).toFixed(0)} MiB`);
+  const bytes = (value) => (value >= 1e9 ? `${(value / 1e9).toFixed(1)} GB` : `${(value / 1e6).toFixed(0)} MB`);
   const seconds = (ms) => (ms < 10000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`);
   const put = (id, value, note) => { $(`g-${id}`).textContent = value; if (note !== undefined) $(`n-${id}`).textContent = note; };
 
@@ -69,7 +69,7 @@
     put("batch", number(beat.tokens_per_step, 1), "prefill and decode");
     put("step", `${number(beat.step_ms, 1)} ms`, `${number(beat.finished)} requests finished`);
     put("hits", percent(beat.prefix_hits), "of prompt tokens reused");
-    put("kv", percent(beat.blocks_total ? used / beat.blocks_total : null), `${number(used)} of ${number(beat.blocks_total)} blocks, ${number(beat.blocks_cached)} findable`);
+    put("kv", percent(beat.blocks_total ? used / beat.blocks_total : null), `${number(used)} of ${number(beat.blocks_total)} blocks, ${number(beat.blocks_cached)} cached`);
     put("slots", beat.slots_total ? `${beat.slots_used} / ${beat.slots_total}` : "–", beat.adapters.length ? beat.adapters.map((a) => `${a.name}: ${a.residency}`).join(", ") : "no adapter known");
     put("memory", bytes(beat.memory_bytes), `process ${beat.pid} on ${beat.host}`);
     const tones = { ready: "pg-ok", failed: "pg-bad", draining: "pg-warn" };

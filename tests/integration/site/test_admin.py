@@ -287,6 +287,17 @@ def test_models_loaded_together_must_fit_together(
     assert page.content.decode().count("was not loaded") == 3
 
 
+def test_checkpoint_that_is_not_there_is_no_question_of_memory(
+    staff: Client, rows: None, checkpoint: Path
+) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    model = ServedModel.objects.get(name="m0")
+    page = _text(staff.get(reverse("admin:catalog_servedmodel_change", args=[model.pk])))
+    assert "holds no safetensors weights" in page
+    assert "cannot be loaded" in page
+    assert "does not fit" not in page
+
+
 def test_new_model_that_cannot_fit_is_refused_beside_its_source(
     staff: Client, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from msgspec import ValidationError
 from redis.exceptions import RedisError, ResponseError
 
+from apps.usage.budgets import budgets_restore
 from apps.usage.models import UsageRecord
 from apps.usage.rows import record_of
 from apps.usage.store import usage_insert
@@ -50,6 +51,7 @@ class Settler:
             try:
                 if not fresh:
                     self._ensure_group()
+                    self._restore_budgets()  # before events of a new epoch are in the database
                     self._settle_unacknowledged()
                     fresh = True
                 self.turn()
@@ -106,6 +108,10 @@ class Settler:
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    def _restore_budgets(self) -> None:
+        if behind := budgets_restore(self._link.client):
+            log.error("budgets_restored", count=behind)
 
     def _settle_unacknowledged(self) -> None:
         """Events we were given but did not acknowledge, because a fault came between."""

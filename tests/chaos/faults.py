@@ -91,7 +91,7 @@ def data_lost(fleet: Fleet) -> dict[str, int]:
     lost = counts.pop("lost")
     counts["rows lost beyond the backlog"] = max(0, lost - backlog)
     for name in ("answers whose row differs", "tokens the ledger differs by"):
-        counts.pop(name)  # rows that are lost, and a budget that begins anew
+        counts.pop(name)  # rows that are lost, here and in what the budget was brought up to
     return counts
 
 

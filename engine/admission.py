@@ -23,6 +23,9 @@ class ClientSettings:
     queue_entries: int = setting(
         8192, "requests that may be open per model and lane", low=1, high=1_000_000
     )
+    fair_share: int = setting(
+        32, "further open requests of a key queue apart from those of other keys", low=1, high=10**6
+    )
     queue_bytes: int = setting(268_435_456, "bytes that may wait per model and lane", low=65_536)
     usage_entries: int = setting(
         1_000_000, "ended requests that may wait for the database, then 503", low=100

@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -101,6 +101,7 @@ class EngineClient:
         self._on_redis_back = on_redis_back
         self._state = _State()
         self._streams: dict[str, RequestStream] = {}
+        self._open_of_key: Counter[str] = Counter()
         self._ends: deque[float] = deque(maxlen=256)
         self._redis = [_connect(redis_url) for _ in range(3)]
         self._scripts = ScriptQueue(self._redis[0], self._note_error)
@@ -205,11 +206,12 @@ class EngineClient:
             patience_s=self.settings.redis_outage_s,
         )
         self._streams[body.rid] = stream
+        self._open_of_key[stream.key_id] += 1
         return stream
 
     async def _admit(self, admission: Admission, stream: RequestStream) -> tuple[LimitLeft, ...]:
         body, rules = stream.body, admission.rules
-        queue = redis_keys.queue(body.model, admission.lane)
+        queue = redis_keys.queue(body.model, self._lane(admission))
         args = scripts.AdmitArgs(
             rid=body.rid,
             attempt=body.attempt,
@@ -254,6 +256,12 @@ class EngineClient:
             raise self._busy(scripts.text(figures[0]))
         raise refusal(verdict, rules[figures[0] - 1], admission, figures[1:])
 
+    def _lane(self, admission: Admission) -> str:
+        """Engines read both lanes evenly: a key with many requests must not fill the one in which
+        all others stand."""
+        many = self._open_of_key[admission.key_id] > self.settings.fair_share
+        return redis_keys.CROWDED if many else admission.lane
+
     def _busy(self, reason: str) -> Overloaded:
         what = {
             "queue": "The queue of this model is full.",
@@ -272,6 +280,9 @@ class EngineClient:
     def _leave(self, stream: RequestStream) -> None:
         if self._streams.pop(stream.rid, None) is None:
             return
+        self._open_of_key[stream.key_id] -= 1
+        if not self._open_of_key[stream.key_id]:
+            del self._open_of_key[stream.key_id]
         if stream.ended:
             self._ends.append(time.monotonic())
         elif not stream.refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LANES = ("high", "batch")
+CROWDED = "batch"  # the lane of a key's requests beyond its share
 QUEUE_GROUP = "engines"
 USAGE_GROUP = "settlers"
 

@@ -78,6 +78,10 @@ class RequestStream:
         self._waiter: asyncio.Future[None] | None = None
 
     @property
+    def key_id(self) -> str:
+        return self._bill.key_id
+
+    @property
     def attempt(self) -> int:
         return self.body.attempt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ from engine.errors import (
     RateLimited,
 )
 from engine.live import LiveTable
-from engine.messages import EventKind, Finish, UsageEvent, unpack
+from engine.messages import Bill, EventKind, Finish, UsageEvent, unpack
 from tests.integration.transport.conftest import admission
 from tests.integration.transport.waiting import soon
 from tests.served import LIMIT_S
@@ -273,6 +274,28 @@ async def test_an_abort_waits_for_a_redis_that_takes_no_writes(r, client_of):
         await asyncio.sleep(0.1)
         assert r.hlen(redis_keys.OPEN) == 1
     await soon(lambda: r.hlen(redis_keys.OPEN) == 0, what="the abort")
+
+
+async def test_a_key_with_many_requests_does_not_starve_another(r, engine_of, client_of):
+    """The second key asks when the first has 300 requests open: it waits for a few of them."""
+    engine_of(max_num_seqs=2, step_delay_s=0.005)
+    client = await client_of(fair_share=8)
+    ended: list[str] = []
+
+    async def ask(key: str) -> None:
+        asked = dataclasses.replace(admission(tokens=4), key_id=key, bill=Bill(key_id=key))
+        async with client.submit(asked) as stream:
+            await stream.whole()
+        ended.append(key)
+
+    flood = [asyncio.create_task(ask("many")) for _ in range(300)]
+    await soon(lambda: ended)
+    before = len(ended)
+    await ask("one")
+    waited_for = ended.index("one") - before
+    await asyncio.gather(*flood)
+    assert waited_for < 150
+    assert not client._open_of_key
 
 
 async def test_a_draining_process_takes_nothing(client_of):

@@ -87,7 +87,8 @@ def django_command(words: Sequence[str]) -> int:
 
     try:
         import django
-        from django.core.management import execute_from_command_line, get_commands
+        from django.core.management import CommandError, execute_from_command_line, get_commands
+        from django.db import DatabaseError
 
         django.setup()
         if words[0] not in get_commands():
@@ -95,7 +96,21 @@ def django_command(words: Sequence[str]) -> int:
             hint = f" Did you mean {near[0]}?" if near else ""
             sys.stderr.write(f"There is no verb {words[0]!r}.{hint} See: pagoda --help\n")
             return 2
-        execute_from_command_line(["pagoda", *words])
+        try:  # with a trace a refusal comes to us; else Django writes "CommandError: " before it
+            execute_from_command_line(["pagoda", words[0], "--traceback", *words[1:]])
+        except CommandError as error:
+            if "--traceback" in words:
+                raise
+            sys.stderr.write(f"{error}\n")
+            return error.returncode
+        except DatabaseError as error:
+            if "--traceback" in words:
+                raise
+            sys.stderr.write(
+                f"The database cannot do that: {error}. Check PAGODA_DATABASE_URL; one of an "
+                "older version needs: pagoda migrate\n"
+            )
+            return 1
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -102,7 +102,9 @@ def test_usage_sums_what_was_asked(served, client, model):
 
     (row,) = wait_for(lambda: [r for r in rows() if r["model"] == model], what="usage")
     assert row["completion_tokens"] >= 3
-    assert manage(served, "usage", "--since", "5 moons").returncode == 1
+    refused = manage(served, "usage", "--since", "5 moons")
+    told = "--since '5 moons' must be like 24h, 7d or 4w.\n"
+    assert (refused.returncode, refused.stderr) == (1, told)
 
 
 def test_doctor_finds_this_installation_sound(served):

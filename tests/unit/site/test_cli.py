@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -14,6 +17,7 @@ from inference_site.commands.bench import bench
 from inference_site.commands.bench_serve import Stream, summary
 from inference_site.commands.collect_env import facts
 from inference_site.commands.endpoint import Endpoint, endpoint_of
+from tests.stack import ROOT
 
 
 def line(custom_id="a", url="/v1/completions", **more):
@@ -194,3 +198,15 @@ def test_figures_of_a_run_are_those_of_its_streams():
     assert found["time_per_output_token_ms"]["p50"] == 150.0
     with pytest.raises(CommandFailed, match="503"):
         summary(streams[1:], 1.0)
+
+
+def test_a_database_of_an_older_version_is_one_line(tmp_path):
+    """Nothing has made the tables of this home."""
+    env = os.environ | {"PAGODA_HOME": str(tmp_path)}
+    env.pop("PAGODA_DATABASE_URL", None)
+    command = [sys.executable, "-m", "inference_site", "keys", "list"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no such table" in done.stderr
+    assert "pagoda migrate" in done.stderr

@@ -34,6 +34,7 @@ class Core(Protocol):
 
     counters: EngineCounters
     figures: StepFigures
+    asleep: bool  # without memory for the KV cache
 
     @property
     def max_model_len(self) -> int: ...
@@ -69,6 +70,15 @@ class Core(Protocol):
 
     def view(self) -> CoreView:
         """Copies of who holds what; called between steps by the thread that steps."""
+
+    def reset_prefix_cache(self) -> None:
+        """Forget every cached prefix; running requests keep their blocks."""
+
+    def sleep(self) -> None:
+        """Give the KV cache's memory back. Raises `InvalidRequest` while requests are open."""
+
+    def wake_up(self) -> None:
+        """Take it again; nothing happens to a core that is awake."""
 
     def credit(self) -> int:
         """Sequences that may still be taken from the queue."""

@@ -140,6 +140,8 @@ class ControlKind(StrEnum):
     ABORT = "abort"
     DRAIN = "drain"
     RESUME = "resume"
+    SLEEP = "sleep"  # drain, and give the KV cache's memory back; `RESUME` takes it again
+    FORGET_PREFIXES = "forget_prefixes"  # of all prompts before
     VIEW = "view"  # answered by `pgd:view:{engine}`; see engine/view.py
     LOAD_ADAPTER = "load_adapter"  # idempotent; a known digest takes the new name and pin
     UNLOAD_ADAPTER = "unload_adapter"  # idempotent; only the digest of `adapter` is read
@@ -264,6 +266,7 @@ class EngineBeat(Message, kw_only=True, omit_defaults=True):
     adapters: list[AdapterBeat] = []
     lora_slots_used: int = 0
     lora_slots_total: int = 0  # of the rank buckets in use; 0 until an adapter is registered
+    asleep: bool = False  # by order, without memory for its KV cache
 
 
 class EngineCounters(msgspec.Struct):

@@ -15,6 +15,7 @@ from engine.messages import AdapterSource, Delta, Finish, QueueBody
 from engine.view import CoreView
 
 OnView = Callable[[CoreView], None]
+Act = Callable[[Core], object]
 IDLE_WAIT_S = 1.0
 
 
@@ -25,7 +26,8 @@ class StepLoop:
         self.core = core
         self.turns = 0
         self.busy_s = 0.0  # of all steps
-        self._inbox: deque[QueueBody | AdapterSource | tuple[str, Finish | None] | OnView] = deque()
+        self._inbox: deque[QueueBody | AdapterSource | tuple[str, Finish | None] | Act] = deque()
+        self._then_asleep: Callable[[], None] | None = None  # sleep is wanted
         self._width_in = 0  # sequences submitted; written by the reader thread alone
         self._width_out = 0  # of those, handed to the core; written by the loop alone
         self._event = threading.Event()
@@ -51,7 +53,33 @@ class StepLoop:
 
     def view(self, then: OnView) -> None:
         """Look into the core between two steps; `then` gets the copies on the loop's thread."""
-        self._inbox.append(then)
+        self._between_steps(lambda core: then(core.view()))
+
+    def forget_prefixes(self) -> None:
+        """Prompts to come share nothing with those before."""
+        self._between_steps(lambda core: core.reset_prefix_cache())
+
+    def sleep(self, then: Callable[[], None]) -> None:
+        """Give the KV cache's memory back as soon as there is nothing to do; then `then` is called,
+        on the loop's thread. Whoever calls this submits nothing more before `wake_up`."""
+
+        def wanted(_core: Core) -> None:
+            self._then_asleep = then
+
+        self._between_steps(wanted)
+
+    def wake_up(self, then: Callable[[], None]) -> None:
+        """Take the memory again before what is submitted after this, then call `then`."""
+
+        def awake(core: Core) -> None:
+            self._then_asleep = None
+            core.wake_up()
+            then()
+
+        self._between_steps(awake)
+
+    def _between_steps(self, act: Act) -> None:
+        self._inbox.append(act)
         self._event.set()
 
     def stop(self) -> None:
@@ -76,6 +104,7 @@ class StepLoop:
             self._drain_inbox()
             if not core.has_work():
                 self._turned_at = None
+                self._fall_asleep()
                 self._event.wait(IDLE_WAIT_S)
                 continue
             self._turned_at = time.monotonic()
@@ -83,6 +112,12 @@ class StepLoop:
                 deliver(deltas)
             self.turns += 1
             self.busy_s += time.monotonic() - self._turned_at
+
+    def _fall_asleep(self) -> None:
+        if (then := self._then_asleep) is not None:
+            self._then_asleep = None
+            self.core.sleep()
+            then()
 
     def _drain_inbox(self) -> None:
         while self._inbox:
@@ -93,7 +128,7 @@ class StepLoop:
             elif isinstance(item, AdapterSource):
                 self.core.load_adapter(item)
             elif callable(item):
-                item(self.core.view())
+                item(self.core)
             elif item[1] is None:
                 self.core.unload_adapter(item[0])
             else:

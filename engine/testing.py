@@ -104,6 +104,7 @@ class FakeCore:
         self.max_model_len = speed.max_model_len
         self.kv_tokens = speed.max_num_seqs * speed.max_model_len
         self.card = None
+        self.asleep = False
         self._waiting: deque[_Request] = deque()
         self._running: dict[str, _Request] = {}
         self._out: list[Delta] = []
@@ -171,6 +172,17 @@ class FakeCore:
             lora_slots_used=self._adapters.slots_used,
             lora_slots_total=self._adapters.slots_total,
         )
+
+    def reset_prefix_cache(self) -> None:
+        """There is none."""
+
+    def sleep(self) -> None:
+        if self.has_work():
+            raise InvalidRequest("Requests are still running: let them end before sleep.")
+        self.asleep = True
+
+    def wake_up(self) -> None:
+        self.asleep = False
 
     def view(self) -> CoreView:
         """Blocks are made up: each request's follow those of the one before."""

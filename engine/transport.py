@@ -191,10 +191,15 @@ class Transport:
     def _on_control(self, kind: ControlKind) -> None:
         if kind is ControlKind.DRAIN:
             self.drain()
-        elif kind is ControlKind.RESUME and self._reader is not None:
-            self._reader.accepting = True
+        elif kind is ControlKind.SLEEP and self._loop is not None:
+            self.drain()
+            self._loop.sleep(self._beat_soon)
+        elif kind is ControlKind.FORGET_PREFIXES and self._loop is not None:
+            self._loop.forget_prefixes()
+        elif kind is ControlKind.RESUME and self._reader is not None and self._loop is not None:
             self.progress.state = EngineState.READY
-            self._beat_soon()
+            self._loop.wake_up(self._beat_soon)  # before the first request that is read now
+            self._reader.accepting = True
         elif kind is ControlKind.VIEW and self._loop is not None:
             self._loop.view(self._on_view)
         elif kind in (ControlKind.LOAD_ADAPTER, ControlKind.UNLOAD_ADAPTER):
@@ -445,6 +450,7 @@ class Transport:
             beat.lora_slots_total = gauges.lora_slots_total
             beat.counters = msgspec.structs.asdict(loop.core.counters)
             beat.figures = loop.core.figures
+            beat.asleep = loop.core.asleep
         return beat
 
 

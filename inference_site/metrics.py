@@ -39,6 +39,7 @@ GAUGES: tuple[tuple[str, str, Callable[[EngineBeat], float]], ...] = (
     ("vllm:num_requests_running", "Sequences in the running batch.", lambda b: b.running),
     ("vllm:num_requests_waiting", "Sequences waiting in the engine.", lambda b: b.waiting),
     ("vllm:kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1.", lambda b: kv_usage(b)),
+    ("vllm:engine_sleep_state", "1: sleeps by order.", lambda b: float(b.asleep)),
     ("pagoda_kv_blocks_free", "KV blocks free or evictable.", lambda b: b.blocks_free),
     ("pagoda_engine_step_age_seconds", "Since the last step.", lambda b: b.step_age_ms / 1000),
 )

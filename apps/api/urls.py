@@ -6,8 +6,8 @@ from django.conf import settings
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
+from apps.api import engine_views, usage_views, views
 from apps.api import management_views as management
-from apps.api import usage_views, views
 
 urlpatterns = [
     path("v1/models", views.ModelList.as_view()),
@@ -15,6 +15,11 @@ urlpatterns = [
     path("tokenize", views.Tokenize.as_view()),
     path("detokenize", views.Detokenize.as_view()),
     path("version", views.Version.as_view()),
+    path("load", engine_views.Load.as_view()),
+    path("sleep", engine_views.Sleep.as_view()),
+    path("wake_up", engine_views.WakeUp.as_view()),
+    path("is_sleeping", engine_views.IsSleeping.as_view()),
+    path("reset_prefix_cache", engine_views.ResetPrefixCache.as_view()),
     path("api/keys", management.KeyList.as_view()),
     path("api/keys/<str:public_id>", management.KeyDetail.as_view()),
     path("api/keys/<str:public_id>/revoke", management.KeyRevoke.as_view()),

@@ -1,17 +1,33 @@
-"""What a person may tell a running engine: end a request, drain, go on. Each is audited."""
+"""What may be told to running engines: end a request, drain, go on, sleep. Each is audited."""
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import redis
+from django.db import connection
 from msgspec import DecodeError
 
 from apps.api.services import Actor, audit_record
+from apps.models.models import EngineInstance
 from engine import redis_keys, scripts
 from engine.errors import InvalidRequest, Overloaded
-from engine.messages import Control, ControlKind, Finish, pack
+from engine.messages import (
+    Control,
+    ControlKind,
+    EngineBeat,
+    EngineState,
+    Finish,
+    WireMismatch,
+    pack,
+    unpack,
+)
 from inference_site.redis import redis_url
 
 STOPPED_BY = "CancelledByOperator"
+SLEEP_WAIT_S = 30.0
+SLEEP_POLL_S = 0.05
 
 
 def request_cancel(*, rid: str, actor: Actor) -> None:
@@ -42,6 +58,79 @@ def engine_resume(*, engine: str, actor: Actor) -> None:
     """A drained engine takes requests again."""
     _tell(engine, ControlKind.RESUME)
     audit_record(actor=actor, action="engine.resume", subject=engine)
+
+
+def engines_sleep(*, actor: Actor) -> bool:
+    """Every engine finishes what it has and gives the KV cache's memory back; requests wait for
+    `engines_wake`. False: some still compute after `SLEEP_WAIT_S`, and fall asleep later."""
+    engines = _engines()
+    for engine in engines:
+        _tell(engine, ControlKind.SLEEP)
+    audit_record(actor=actor, action="engines.sleep", subject=", ".join(engines))
+    return _until(asleep=True)
+
+
+def engines_wake(*, actor: Actor) -> bool:
+    """Every engine takes its memory again and then requests. False: some have not yet."""
+    engines = _engines()
+    for engine in engines:
+        _tell(engine, ControlKind.RESUME)
+    audit_record(actor=actor, action="engines.wake", subject=", ".join(engines))
+    return _until(asleep=False)
+
+
+def engines_asleep() -> bool:
+    """Whether all engines there are sleep. One SQL query, one round trip."""
+    beats = _beats()
+    return bool(beats) and all(beat.asleep for beat in beats)
+
+
+def prefixes_forget(*, actor: Actor) -> None:
+    """Engines share nothing of the prompts before with those to come."""
+    engines = _engines()
+    for engine in engines:
+        _tell(engine, ControlKind.FORGET_PREFIXES)
+    audit_record(actor=actor, action="engines.forget_prefixes", subject=", ".join(engines))
+
+
+def open_requests() -> int:
+    """Requests that have been admitted and have not ended, of all models."""
+    with _redis() as client:
+        try:
+            return int(client.hlen(redis_keys.OPEN))
+        except redis.RedisError:
+            raise _away() from None
+
+
+def _engines() -> list[str]:
+    return [beat.engine for beat in _beats()]
+
+
+def _beats() -> list[EngineBeat]:
+    """Of engines that have loaded. Raises `Overloaded` without Redis."""
+    ids = EngineInstance.objects.values_list("engine_id", flat=True)
+    keys = [redis_keys.engine_beat(engine) for engine in ids]
+    with _redis() as client:
+        try:
+            found = client.mget(keys) if keys else []
+        except redis.RedisError:
+            raise _away() from None
+    beats = []
+    for data in found:
+        with contextlib.suppress(WireMismatch):  # gone, or of another version
+            beats.append(unpack(EngineBeat, data or b""))
+    return [beat for beat in beats if beat.state in (EngineState.READY, EngineState.DRAINING)]
+
+
+def _until(*, asleep: bool) -> bool:
+    until = time.monotonic() + SLEEP_WAIT_S
+    while any(beat.asleep is not asleep for beat in _beats()):
+        if time.monotonic() > until:
+            return False
+        if not connection.in_atomic_block:
+            connection.close()
+        time.sleep(SLEEP_POLL_S)
+    return True
 
 
 def _tell(engine: str, kind: ControlKind) -> None:

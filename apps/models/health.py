@@ -41,8 +41,9 @@ class Sight:
 
     @property
     def healthy(self) -> bool:
-        """Every wanted model is served. Nothing wanted is healthy."""
-        return self.placement.wanted <= self.serving
+        """Every wanted model is served, or sleeps by order. Nothing wanted is healthy."""
+        asleep = {beat.model for beat in self.beats if beat.asleep}
+        return self.placement.wanted <= self.serving | asleep
 
 
 def is_serving(beat: EngineBeat) -> bool:

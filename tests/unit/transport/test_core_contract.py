@@ -10,6 +10,7 @@ import pytest
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.core_contract import Core
+from engine.errors import InvalidRequest
 from engine.lora.manager import AdapterLimits, AdapterManager
 from engine.messages import AdapterSource, AdapterState, Delta, EventKind, Finish, QueueBody
 from engine.sampling_params import SamplingParams
@@ -211,3 +212,18 @@ def test_an_adapter_being_unloaded_finishes_what_runs_and_takes_no_more(core, tm
     ends = {delta.rid: delta.kind for delta in drain(core) if delta.kind in ENDS}
     assert ends == {"a": EventKind.END, "late": EventKind.REFUSED}
     assert core.adapters() == []
+
+
+def test_a_core_sleeps_when_nothing_is_open_and_answers_again_when_awake(core):
+    core.submit(body("a"))
+    with pytest.raises(InvalidRequest):
+        core.sleep()
+    drain(core)
+    core.sleep()
+    assert core.asleep
+    core.wake_up()
+    core.wake_up()  # is nothing more
+    assert not core.asleep
+    core.reset_prefix_cache()
+    core.submit(body("b", tokens=5))
+    assert drain(core)[-1].counts.completion_tokens == 5

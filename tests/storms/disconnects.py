@@ -200,7 +200,8 @@ def main(seed: int, count: int, real: int, rate: float) -> Figures:
     add(
         "disconnects", title="Clients that leave", command="python -m tests.storms disconnects",
         seed=seed, duration_s=time.monotonic() - began, counts=figures, peaks=peaks, goals=goals,
-        keep=True, note=f"{rate:g} a second, a quarter of that on the real engine. Freed: from the client's "
+        keep=True,
+        note=f"{rate:g} a second, a quarter of that on the real engine. Freed: from the client's "
         "close to the end in Redis, which follows the blocks. The baseline: open and queued "
         "requests, running and waiting sequences, KV blocks, requests held by the web process, "
         "file descriptors of engine and web.",

@@ -109,7 +109,7 @@ class AdapterAdmin(ModelAdmin):  # type: ignore[misc]
         if not self.has_add_permission(request):
             raise PermissionDenied
         context = self._context(request, "Add an adapter") | {
-            "bases": ServedModel.objects.order_by("-desired", "name"),
+            "bases": ServedModel.objects.order_by("desired", "name"),
             "files": FILES,
             "max_bytes": lora_settings().max_adapter_bytes,
             "name": request.GET.get("name", ""),

@@ -136,13 +136,21 @@ def page(new_page: NewPage) -> Page:
 
 @pytest.fixture(scope="session")
 def shot(request: pytest.FixtureRequest) -> Shot:
-    """`shot(page, "keys")` writes docs/screens/keys.png when the run was asked for screenshots."""
+    """`shot(page, "keys")` writes docs/screens/keys.png when the run was asked for screenshots.
+
+    From the top of the page; `height` in pixels where more of it belongs on the picture."""
     wanted = request.config.getoption("--screens")
 
-    def take(page: Page, name: str) -> None:
-        if wanted:
-            page.wait_for_timeout(400)  # charts and drawers move into place
-            page.screenshot(path=SCREENS / f"{name}.png", animations="disabled")
+    def take(page: Page, name: str, height: int = 0) -> None:
+        if not wanted:
+            return
+        before = page.viewport_size
+        assert before is not None
+        page.set_viewport_size({"width": before["width"], "height": height or before["height"]})
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(600)  # charts and drawers move into place
+        page.screenshot(path=SCREENS / f"{name}.png", animations="disabled")
+        page.set_viewport_size(before)
 
     return take
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import urllib.error
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from engine.messages import EngineBeat, unpack
+from engine.redis_keys import engine_beat
 from inference_site.paths import DEMO_ADAPTERS
 from tests.browser.conftest import PATIENCE_MS, NewPage, Shot, accessibility_problems
 from tests.integration.lora import files
 from tests.served import Served, wait_for
 
+DROP = """files => {
+  const dropped = new DataTransfer();
+  for (const [name, data] of files) {
+    dropped.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], name));
+  }
+  const event = new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true});
+  document.getElementById("drop").dispatchEvent(event);
+}"""
 TALK = {"messages": [{"role": "user", "content": "Hello, who are you?"}], "max_tokens": 24}
 
 
@@ -20,6 +31,14 @@ def said(served: Served, model: str) -> str:
     reply = served.post("/v1/chat/completions", {"model": model, "temperature": 0, **TALK})
     text: str = reply["choices"][0]["message"]["content"]
     return text
+
+
+def pins(served: Served, name: str) -> list[bool]:
+    """Whether each engine keeps the adapter in memory, from the heartbeats."""
+    with served.redis() as client:
+        keys = list(client.scan_iter(engine_beat("*")))
+        beats = [unpack(EngineBeat, data) for data in (client.mget(keys) if keys else []) if data]
+    return [a.pinned for beat in beats for a in beat.adapters if a.name == name]
 
 
 def upload(page: Page, name: str, folder: Path) -> None:
@@ -50,6 +69,27 @@ def test_adapter_is_uploaded_checked_loaded_asked_and_unloaded(
     page.click("text=Delete")
     page.wait_for_url("**/lora/adapter/")
     assert "corsair" not in [a["id"] for a in served.get("/api/adapters")["data"]]
+
+
+def test_dropped_files_are_sent_and_the_pin_reaches_the_engine(page: Page, served: Served) -> None:
+    page.goto("/admin/lora/adapter/add/")
+    page.fill("[name=name]", "dropped")
+    page.check("[name=pinned]")
+    given = [
+        [file.name, b64encode(file.read_bytes()).decode()]
+        for file in sorted((DEMO_ADAPTERS / "pirate").iterdir())
+    ]
+    page.evaluate(DROP, given)
+    expect(page.locator("#chosen li")).to_have_count(2)
+    page.click("#add")
+    page.wait_for_url("**/change/")
+    expect(page.locator("#adapter-state")).to_have_text("ready", timeout=3 * PATIENCE_MS)
+    assert "arr" in said(served, "dropped").lower()
+    assert pins(served, "dropped") == [True]
+    page.get_by_role("button", name="Unpin").click()
+    wait_for(lambda: pins(served, "dropped") == [False], within_s=30, what="an unpinned adapter")
+    page.get_by_role("button", name="Pin", exact=True).click()
+    wait_for(lambda: pins(served, "dropped") == [True], within_s=30, what="a pinned adapter")
 
 
 def test_broken_upload_shows_every_problem_and_changes_nothing(

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.messages import EngineBeat, unpack
-from engine.redis_keys import engine_beat
+from engine.redis_keys import engine_beat, view_asked
 from tests.browser.conftest import NewPage, Shot, accessibility_problems, manage
 from tests.served import Served, wait_for
 
@@ -173,6 +173,52 @@ def test_code_of_the_playground_holds_the_same_request(served: Served, page: Pag
     expect(page.locator("#code")).to_contain_text("new OpenAI")
 
 
+def test_tools_and_schema_panels_shape_the_answer(served: Served, page: Page) -> None:
+    page.goto(f"/admin/playground/?model={MODEL}")
+    page.fill("#p-temperature", "0")
+    page.get_by_text("Tools", exact=True).click()
+    page.click("#sample-tools")
+    page.fill(".pg-text", "What is the weather in Paris?")
+    page.click("#run")
+    expect(page.locator(".pg-stats")).to_contain_text("finish: tool_calls")
+    expect(page.locator(".pg-output .pg-code")).to_contain_text("get_weather")
+    page.fill("#tools", "")
+    page.get_by_text("JSON schema of the answer").click()
+    page.click("#sample-schema")
+    page.fill(".pg-text", "Who lives in Pagoda?")
+    with page.expect_response(lambda reply: "/v1/chat" in reply.url) as asked:
+        page.click("#run")
+    assert stored(served, asked.value.headers["x-request-id"])["status"] == "ok"
+    expect(page.locator(".pg-stats")).to_contain_text("finish: stop")
+    person = json.loads(page.locator(".pg-output").inner_text())
+    assert isinstance(person["name"], str)
+    assert isinstance(person["age"], int)
+
+
+def test_hidden_live_page_asks_the_engine_for_nothing(served: Served, page: Page) -> None:
+    """The page's own switch is turned: a headless browser hides no tab."""
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+
+    def asked() -> bool:
+        with served.redis() as client:
+            return any(client.scan_iter(view_asked("*")))
+
+    page.goto("/admin/live/")
+    expect(page.locator("#socket-state")).to_have_text("live, each second")
+    wait_for(asked, within_s=30, what="a question for the engine's view")
+    page.evaluate(hide, True)
+    expect(page.locator("#socket-state")).to_have_text("paused")
+    wait_for(lambda: not asked(), within_s=30, what="the end of the questions")
+    for _ in range(30):  # three seconds: a page that is looked at asks each second
+        assert not asked()
+        page.wait_for_timeout(100)
+    page.evaluate(hide, False)
+    wait_for(asked, within_s=30, what="a question for the engine's view")
+
+
 def test_live_page_shows_blocks_and_cancels_a_request(
     served: Served, page: Page, shot: Shot
 ) -> None:
@@ -191,7 +237,7 @@ def test_live_page_shows_blocks_and_cancels_a_request(
     expect(rows).to_have_count(2)
     expect(page.locator("#map")).to_have_attribute("data-used", re.compile(r"^[1-9]\d*$"))
     expect(page.locator("#map")).to_have_attribute("data-shared", re.compile(r"^[1-9]\d*$"))
-    shot(page, "live")
+    shot(page, "live", height=1250)
     for n in range(2):
         rows.nth(n).get_by_role("button").click()
     expect(rows).to_have_count(0)
@@ -260,9 +306,12 @@ def test_screens_of_the_console(served: Served, new_page: NewPage, shot: Shot) -
     )
     for suffix, look in (("", {}), ("-dark", {"dark": True}), ("-phone", {"phone": True})):
         page = new_page(**look)
+        page.goto("/admin/")
+        expect(page.locator("#sentence")).to_have_text("Everything is running.")
+        shot(page, f"operate{suffix}")
         page.goto("/admin/usage/?range=30d&group=key")
         expect(page.locator("#chart-groups")).to_be_visible()
-        shot(page, f"usage{suffix}")
+        shot(page, f"usage{suffix}", height=1150)
         page.goto("/admin/requests/")
         expect(page.locator("#rows tr").first).to_be_visible()
         shot(page, f"requests{suffix}")

@@ -158,3 +158,9 @@ def test_roles_see_and_do_what_they_may(
 
 def test_empty_list_says_what_an_adapter_is(staff: Client, base: ServedModel) -> None:
     assert "No adapter yet." in staff.get(LIST).content.decode()
+
+
+def test_loaded_model_is_offered_first_as_base(staff: Client, base: ServedModel) -> None:
+    ServedModel.objects.create(name="a", source="/tmp", desired=Desired.UNLOADED)
+    page = staff.get(ADD).content.decode()
+    assert page.index(f'value="{base.name}"') < page.index('value="a"')

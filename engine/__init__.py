@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.beam_outputs import BeamSearchParams
     from engine.llm import LLM
     from engine.lora.request import LoRARequest
-    from engine.outputs import CompletionOutput, RequestOutput
+    from engine.outputs import CompletionOutput, Logprob, RequestOutput
     from engine.pooling.params import PoolingParams
     from engine.prompts import load_chat_template
     from engine.sampling_params import SamplingParams, StructuredOutputsParams
@@ -23,6 +23,7 @@ __all__ = [
     "CompletionOutput",
     "GuidedDecodingParams",
     "LoRARequest",
+    "Logprob",
     "PoolingParams",
     "RequestOutput",
     "SamplingParams",
@@ -36,6 +37,7 @@ _HOME = {
     "AsyncLLMEngine": "engine.async_engine",
     "BeamSearchParams": "engine.beam_outputs",
     "CompletionOutput": "engine.outputs",
+    "Logprob": "engine.outputs",
     "RequestOutput": "engine.outputs",
     "PoolingParams": "engine.pooling.params",
     "GuidedDecodingParams": "engine.structured.outputs",

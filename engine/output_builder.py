@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.detokenizer import IncrementalDetokenizer
 from engine.messages import ChoiceDelta, Delta, EventKind, Finish, TokenLogprob
-from engine.outputs import CompletionOutput, PositionLogprobs, RequestOutput
+from engine.outputs import CompletionOutput, Logprob, PositionLogprobs, RequestOutput
 from engine.sampling_params import SamplingParams
 from engine.tokenizer import Tokenizer
 from engine.wire_errors import rebuild
@@ -28,6 +28,7 @@ class OutputBuilder:
             for i in range(params.n)
         ]
         self._include_stop = params.include_stop_str_in_output
+        self._tokenizer = tokenizer if params.detokenize else None
         self._texts: list[IncrementalDetokenizer] = []
         if tokenizer is not None and params.detokenize:
             self._texts = [
@@ -47,7 +48,7 @@ class OutputBuilder:
             self._add_choice(choice)
         if delta.prompt_logprobs is not None:
             self.output.prompt_logprobs = [
-                None if candidates is None else _by_token(candidates)
+                None if candidates is None else self._by_token(candidates)
                 for candidates in delta.prompt_logprobs[0]
             ]
         if delta.kind is EventKind.END:
@@ -59,7 +60,7 @@ class OutputBuilder:
         choice = self.output.outputs[delta.index]
         choice.token_ids += delta.token_ids
         if delta.logprobs is not None and choice.logprobs is not None:
-            choice.logprobs += [_by_token(candidates) for candidates in delta.logprobs]
+            choice.logprobs += [self._by_token(candidates) for candidates in delta.logprobs]
             gained = sum(candidates[0].logprob for candidates in delta.logprobs)
             choice.cumulative_logprob = (choice.cumulative_logprob or 0.0) + gained
         if delta.finish is not None:
@@ -77,6 +78,6 @@ class OutputBuilder:
             stream.finish()
         return stream.text if delta.keep_chars is None else stream.text[: delta.keep_chars]
 
-
-def _by_token(candidates: list[TokenLogprob]) -> PositionLogprobs:
-    return {candidate.token_id: candidate for candidate in candidates}
+    def _by_token(self, candidates: list[TokenLogprob]) -> PositionLogprobs:
+        spell = self._tokenizer.token_text if self._tokenizer is not None else lambda _id: None
+        return {c.token_id: Logprob(c.logprob, c.rank, spell(c.token_id)) for c in candidates}

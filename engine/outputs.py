@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.messages import TokenLogprob
 
-PositionLogprobs = dict[int, TokenLogprob]  # token id → its logprob, chosen token included
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """One candidate at one position: raw log-softmax of the model, natural log."""
+
+    logprob: float
+    rank: int  # 1 = most likely
+    decoded_token: str | None  # None without a tokenizer, or with `detokenize=False`
+
+
+PositionLogprobs = dict[int, Logprob]  # by token id, chosen token included
 
 
 @dataclass(slots=True)

@@ -24,9 +24,11 @@ class TokenPrompt:
 
 
 def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """One prompt or many → many. A list of whole numbers is one prompt."""
+    """One prompt or many → many. A list of whole numbers is one prompt. Raises `InvalidRequest`."""
     if isinstance(prompts, str | Mapping):
         return [prompts]
+    if not isinstance(prompts, Iterable):
+        raise _unknown_form(prompts)
     items: list[Any] = list(prompts)
     return [items] if items and all(map(_is_id, items)) else items
 
@@ -39,7 +41,11 @@ def tokenise(prompt: Prompt, tokenizer: Tokenizer | None) -> TokenPrompt:
         return _from_mapping(prompt, tokenizer)
     if isinstance(prompt, Iterable) and all(_is_id(item) for item in prompt):
         return TokenPrompt(None, [int(item) for item in prompt])
-    raise InvalidRequest(
+    raise _unknown_form(prompt)
+
+
+def _unknown_form(prompt: object) -> InvalidRequest:
+    return InvalidRequest(
         f"A prompt must be text, a list of token ids or a dict with 'prompt' or "
         f"'prompt_token_ids', not {type(prompt).__name__}.",
         param="prompt",

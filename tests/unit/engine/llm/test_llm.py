@@ -104,6 +104,17 @@ def test_logprobs_come_by_token_id_with_their_sum():
     assert [next(iter(position)) for position in output.prompt_logprobs[1:]] == [2, 3]
 
 
+def test_logprobs_tell_the_text_of_their_tokens_unless_nothing_is_decoded():
+    for fields, decoded in (({}, True), ({"detokenize": False}, False)):
+        llm = make_llm()
+        (output,) = ask(llm, "hello", params(logprobs=1, prompt_logprobs=1, **fields))
+        positions = [*output.prompt_logprobs[1:], *output.outputs[0].logprobs]
+        for position in positions:
+            for token, found in position.items():
+                text = llm.get_tokenizer().token_text(token)
+                assert found.decoded_token == (text if decoded else None)
+
+
 def test_a_cached_prefix_shows_in_the_output():
     llm = make_llm()
     ask(llm, [[1] * 20])
@@ -127,6 +138,7 @@ def test_a_refused_prompt_raises_and_leaves_a_clean_engine():
         ([{}], "prompt_token_ids"),
         ([3.5], "float"),
         ([["a", "b"]], "list"),
+        (5, "int"),
     ],
 )
 def test_other_forms_of_prompt_are_refused_by_name(prompts, words):

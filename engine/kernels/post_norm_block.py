@@ -3,8 +3,8 @@
 hidden [T, E] float32 is updated in place: hidden = norm(hidden + o(mixed)), then
 hidden = norm(hidden + down(act(up(hidden)))); mixed [T, E] is attention's output, a norm is
 (weight, bias, eps). CPU with float32 weights, split or not, and GELU: one C call that takes 96 rows
-at a time through all of it, so that what lies between the products never leaves the second cache.
-Otherwise op by op, with the same sums in the same order.
+(split: 192) at a time through all of it, so that what lies between the products never leaves the
+second cache. Otherwise op by op, with the same sums in the same order.
 """
 
 from __future__ import annotations

@@ -123,6 +123,23 @@ INLINE void store_sums(const Gemm *g, const float *sums, int64_t row, int64_t to
     }
 }
 
+/* gelu of the sums as the x of another product, of which a panel's columns are one block of k. */
+INLINE void store_gelu(const Gemm *g, const float *sums, int64_t row, int64_t to, int64_t panel) {
+    const int64_t column = panel * PANEL, blocks = blocks_of(g->num_out);
+    vec left = {0}, right = {0};
+    if (g->bias) {
+        left = (vec)_mm512_maskz_loadu_ps(lanes(g->num_out - column), g->bias + column);
+        right = (vec)_mm512_maskz_loadu_ps(lanes(g->num_out - column - LANES),
+                                           g->bias + column + LANES);
+    }
+    for (; row < to; row++, sums += PANEL) {
+        uint32_t *out = g->gelu + (row / TILE_ROWS * blocks + panel) * PARTS * TILE_WORDS;
+        out += row % TILE_ROWS * LANES;
+        split(vgelu(load(sums) + left), out);
+        split(vgelu(load(sums + LANES) + right), out + LANES / 2);
+    }
+}
+
 /* Rows from … to by one panel; each pair of tiles fetches its share of the panel that comes next. */
 INLINE void rows_of_panel(const Gemm *g, int64_t from, int64_t to, int64_t panel, int w_parts) {
     float sums[2 * TILE_ROWS * PANEL] __attribute__((aligned(64)));
@@ -137,15 +154,16 @@ INLINE void rows_of_panel(const Gemm *g, int64_t from, int64_t to, int64_t panel
         const int64_t end = row + high < to ? row + high : to, share = next ? pace : 0;
         if (end - row > TILE_ROWS) multiply(x, w, blocks, 2, w_parts, ahead, share, sums);
         else multiply(x, w, blocks, 1, w_parts, ahead, share, sums);
-        store_sums(g, sums, row, end, panel * PANEL);
+        if (g->gelu) store_gelu(g, sums, row, end, panel);
+        else store_sums(g, sums, row, end, panel * PANEL);
     }
 }
 
 void amx_panels(const Gemm *g, int64_t from, int64_t to) {
     configure();
-    for (int64_t row = 0; row < g->rows; row += BLOCK_ROWS)
+    for (int64_t row = 0; row < g->rows; row += AMX_ROWS)
         for (int64_t p = from; p < to; p++) {
-            const int64_t end = row + BLOCK_ROWS < g->rows ? row + BLOCK_ROWS : g->rows;
+            const int64_t end = row + AMX_ROWS < g->rows ? row + AMX_ROWS : g->rows;
             if (g->kind == SPLIT) rows_of_panel(g, row, end, p, 2);
             else rows_of_panel(g, row, end, p, 1);
         }

@@ -184,26 +184,6 @@ EXPORT void pagoda_add_layer_norm(const float *x, float *residual, const float *
     parallel(rows, layer_norm_rows, &a);
 }
 
-/* erf as x · P(x²) / Q(x²), minimax on |x| < 4 and 1 beyond: error below 3e-7. */
-INLINE vec verf(vec x) {
-    x = lower(splat(4.0f), higher(splat(-4.0f), x));
-    const vec s = x * x;
-    vec p = splat(-2.72614225801306e-10f), q = splat(-1.45660718464996e-05f);
-    p = p * s + 2.77068142495902e-08f;
-    p = p * s - 2.10102402082508e-06f;
-    p = p * s - 5.69250639462346e-05f;
-    p = p * s - 7.34990630326855e-04f;
-    p = p * s - 2.95459980854025e-03f;
-    p = p * s - 1.60960333262415e-02f;
-    q = q * s - 2.13374055278905e-04f;
-    q = q * s - 1.68282697438203e-03f;
-    q = q * s - 7.37332916720468e-03f;
-    q = q * s - 1.42647390514189e-02f;
-    return x * p / q;
-}
-
-INLINE vec vgelu(vec x) { return 0.5f * x * (1.0f + verf(x * 0.70710678f)); }
-
 typedef struct {
     const float *x;
     float *out;
@@ -251,12 +231,12 @@ typedef struct {
 
 static void block_rows(void *arg, int64_t from, int64_t to) {
     const Block *a = arg;
-    const int64_t width = a->o.num_out, wide = a->up.num_out;
-    const int64_t blocks = (to - from + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const int64_t words = amx_words(BLOCK_ROWS, width > wide ? width : wide);
-    float *delta = thread_scratch(BLOCK_ROWS * (width + wide) + words);
-    float *middle = delta + BLOCK_ROWS * width;
-    uint32_t *parts = (uint32_t *)(middle + BLOCK_ROWS * wide);
+    const int64_t width = a->o.num_out, wide = a->up.num_out, is_split = a->o.kind == SPLIT;
+    const int64_t most = is_split ? AMX_ROWS : BLOCK_ROWS, blocks = (to - from + most - 1) / most;
+    const int64_t words = is_split ? amx_words(most, wide) : most * wide;
+    float *middle = thread_scratch(words + most * width + is_split * amx_words(most, width));
+    float *delta = middle + words;
+    uint32_t *parts = (uint32_t *)(delta + most * width);
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t row = from + (to - from) * b / blocks;
         const int64_t rows = from + (to - from) * (b + 1) / blocks - row;
@@ -265,15 +245,18 @@ static void block_rows(void *arg, int64_t from, int64_t to) {
         LayerNorm first = a->first, second = a->second;
         Gelu gelu = {middle, middle, wide, 0};
         o.rows = up.rows = down.rows = rows;
-        o.parts = up.parts = down.parts = parts;
         o.x = a->mixed + row * width, up.x = hidden, down.x = middle;
         o.y = down.y = delta, up.y = middle;
+        if (is_split) {
+            o.parts = up.parts = parts;
+            up.gelu = down.parts = (uint32_t *)middle, down.x = 0;
+        }
         first.x = second.x = delta;
         first.residual = first.out = second.residual = second.out = hidden;
         gemm_rows(&o);
         layer_norm_rows(&first, 0, rows);
         gemm_rows(&up);
-        gelu_rows(&gelu, 0, rows);
+        if (!is_split) gelu_rows(&gelu, 0, rows);
         gemm_rows(&down);
         layer_norm_rows(&second, 0, rows);
     }
@@ -288,9 +271,9 @@ EXPORT void pagoda_post_norm_block(const float *mixed, float *hidden, const void
                                    int64_t rows, int64_t width, int64_t wide, int64_t kind,
                                    float eps) {
     Block a = {
-        .o = {0, o, o_bias, 0, 0, width, width, width, up, (int)kind, 0},
-        .up = {0, up, up_bias, 0, 0, width, wide, width, down, (int)kind, 0},
-        .down = {0, down, down_bias, 0, 0, wide, width, wide, o, (int)kind, 0},
+        .o = {0, o, o_bias, 0, 0, width, width, width, up, (int)kind, 0, 0},
+        .up = {0, up, up_bias, 0, 0, width, wide, width, down, (int)kind, 0, 0},
+        .down = {0, down, down_bias, 0, 0, wide, width, wide, o, (int)kind, 0, 0},
         .first = {0, first_weight, first_bias, 0, 0, width, eps},
         .second = {0, second_weight, second_bias, 0, 0, width, eps},
         .mixed = mixed, .hidden = hidden,

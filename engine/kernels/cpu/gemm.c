@@ -173,7 +173,7 @@ static void split_rows(void *arg, int64_t from, int64_t to) { amx_split(arg, fro
 INLINE int64_t panels_of(const Gemm *g) { return (g->num_out + PANEL - 1) / PANEL; }
 
 void gemm_rows(const Gemm *g) {
-    if (g->kind == SPLIT) amx_split(g, 0, (g->rows + PAIRS - 1) / PAIRS);
+    if (g->kind == SPLIT && g->x) amx_split(g, 0, (g->rows + PAIRS - 1) / PAIRS);
     work((void *)g, 0, panels_of(g));
 }
 
@@ -203,7 +203,7 @@ EXPORT int64_t pagoda_takes_split(void) { return amx_ready(); }
 EXPORT void pagoda_gemm(const float *x, const void *panels, const float *bias, float *y,
                         void *scratch, int64_t rows, int64_t num_in, int64_t num_out,
                         int64_t stride_x, int64_t kind) {
-    Gemm g = {x, panels, bias, y, rows, num_in, num_out, stride_x, 0, (int)kind, scratch};
+    Gemm g = {x, panels, bias, y, rows, num_in, num_out, stride_x, 0, (int)kind, scratch, 0};
     if (kind != FLOAT32 && amx_ready()) parallel((rows + PAIRS - 1) / PAIRS, split_rows, &g);
     else if (kind == BFLOAT16 && ROUNDS_BF16) {
         Rounding a = {x, scratch, num_in, stride_x, num_in + num_in % 2};

@@ -5,11 +5,13 @@
 #include <stdint.h>
 
 #define BLOCK_ROWS 96 /* rows whose activations are worked on in the second cache */
+#define AMX_ROWS 192  /* the same with AMX, which needs each panel for less time */
 
 enum { FLOAT32, BFLOAT16, SPLIT }; /* SPLIT: float32 as two bfloat16 parts, for AMX only */
 
 typedef struct {
-    const float *x; /* [rows, stride_x], or words of pairs when both sides are bfloat16 */
+    const float *x; /* [rows, stride_x], or words of pairs when both sides are bfloat16; with AMX 0
+                     * where `parts` is filled already */
     const uint32_t *panels; /* of any alignment */
     const float *bias;
     float *y; /* [rows, num_out] */
@@ -17,6 +19,7 @@ typedef struct {
     const uint32_t *next; /* weights that are needed after these, or 0 */
     int kind;
     uint32_t *parts; /* with AMX: where x in parts lies, amx_words() of them */
+    uint32_t *gelu; /* SPLIT: where gelu(y) goes, in parts, instead of y; or 0 */
 } Gemm;
 
 /* Words of four bytes in one panel of W. */

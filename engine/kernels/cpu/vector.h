@@ -113,4 +113,23 @@ INLINE vec vexp(vec x) {
     ivec whole = __builtin_convertvector(n, ivec);
     return p * bits_to_vec((uvec)((whole + 127) << 23));
 }
+/* erf as x · P(x²) / Q(x²), minimax on |x| < 4 and 1 beyond: error below 3e-7. */
+INLINE vec verf(vec x) {
+    x = lower(splat(4.0f), higher(splat(-4.0f), x));
+    const vec s = x * x;
+    vec p = splat(-2.72614225801306e-10f), q = splat(-1.45660718464996e-05f);
+    p = p * s + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    q = q * s - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return x * p / q;
+}
+
+INLINE vec vgelu(vec x) { return 0.5f * x * (1.0f + verf(x * 0.70710678f)); }
 #endif

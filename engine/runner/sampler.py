@@ -5,6 +5,7 @@ All-greedy steps are one argmax. Everything else is done only for the rows that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,11 +152,24 @@ class Sampler:
 
 def top_logprobs(logits_V: Tensor, chosen: int, count: int) -> list[TokenLogprob]:
     """The chosen token, then the `count` likeliest (the chosen one not twice)."""
-    scores_V = logits_V.log_softmax(-1)
-    rank = int((scores_V > scores_V[chosen]).sum()) + 1
-    mine = TokenLogprob(chosen, float(scores_V[chosen]), rank)
-    top = scores_V.topk(min(count, scores_V.shape[0]))
-    return chosen_first(mine, top.indices.tolist(), top.values.tolist())
+    return logprob_rows(logits_V[None], [chosen], count)[0]
+
+
+def logprob_rows(logits_SV: Tensor, chosen: Sequence[int], count: int) -> list[list[TokenLogprob]]:
+    """`top_logprobs` of each row, in a few operations and copies to the host for all of them."""
+    scores_SV = logits_SV.log_softmax(-1)
+    ids_S1 = torch.tensor(chosen, device=scores_SV.device)[:, None]
+    mine_S1 = scores_SV.gather(1, ids_S1)
+    ranks_S = (scores_SV > mine_S1).sum(1) + 1
+    top = scores_SV.topk(min(count, scores_SV.shape[1]))
+    rows = zip(
+        chosen, mine_S1[:, 0].tolist(), ranks_S.tolist(), top.indices.tolist(), top.values.tolist(),
+        strict=True,
+    )  # fmt: skip
+    return [
+        chosen_first(TokenLogprob(token, score, rank), ids, scores)
+        for token, score, rank, ids, scores in rows
+    ]
 
 
 def chosen_first(chosen: TokenLogprob, ids: list[int], scores: list[float]) -> list[TokenLogprob]:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from engine.messages import TokenLogprob
 from engine.runner.batch import Batch
-from engine.runner.sampler import top_logprobs
+from engine.runner.sampler import logprob_rows
 from engine.scheduler.plan import RowStart, StepPlan, StepResult
 
 SCORE_ROWS = 256  # prompt rows whose logits exist at one time
+CACHED_LOGITS = 1 << 15
 
 
 class PromptScores:
@@ -59,8 +60,10 @@ class PromptScores:
     ) -> list[list[TokenLogprob]]:
         found: list[list[TokenLogprob]] = []
         for at in range(0, len(targets), SCORE_ROWS):
-            logits = self._logits(hidden_TE[at : at + SCORE_ROWS]).float()
-            part = targets[at : at + SCORE_ROWS]
-            pairs = zip(logits, part, strict=True)
-            found += [top_logprobs(row, token, count) for row, token in pairs]
+            logits_SV = self._logits(hidden_TE[at : at + SCORE_ROWS]).float()
+            # a GPU waits for each copy to the host; a CPU is faster while rows stay in its cache
+            many = SCORE_ROWS if logits_SV.is_cuda else max(1, CACHED_LOGITS // logits_SV.shape[1])
+            for piece_SV in logits_SV.split(many):
+                part = targets[len(found) : len(found) + len(piece_SV)]
+                found += logprob_rows(piece_SV, part, count)
         return found

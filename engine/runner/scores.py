@@ -63,7 +63,8 @@ class PromptScores:
             logits_SV = self._logits(hidden_TE[at : at + SCORE_ROWS]).float()
             # a GPU waits for each copy to the host; a CPU is faster while rows stay in its cache
             many = SCORE_ROWS if logits_SV.is_cuda else max(1, CACHED_LOGITS // logits_SV.shape[1])
-            for piece_SV in logits_SV.split(many):
-                part = targets[len(found) : len(found) + len(piece_SV)]
+            for low in range(0, len(logits_SV), many):
+                piece_SV = logits_SV[low : low + many]
+                part = targets[at + low : at + low + len(piece_SV)]
                 found += logprob_rows(piece_SV, part, count)
         return found

@@ -90,14 +90,22 @@ def test_home_opens_within_its_queries(
 
 
 def test_pages_allow_no_inline_script(staff: Client, rows: None) -> None:
-    for page in (reverse("admin:index"), reverse("admin:api_apikey_add")):
-        reply = staff.get(page)
+    pages = [f"admin:{name}_changelist" for name in (*PAGES, "lora_adapter")]
+    pages += ["admin:index", "admin:api_apikey_add", "admin:catalog_servedmodel_add"]
+    pages += ["admin:lora_adapter_add", "account:keys", "account:usage", "account:requests"]
+    pages += [f"console:{name}" for name in ("usage", "requests", "live", "playground")]
+    for page in pages:
+        reply = staff.get(reverse(page))
+        assert reply.status_code == 200, page
         rules = dict(
             rule.strip().split(" ", 1)
             for rule in reply.headers["Content-Security-Policy"].split(";")
         )
         assert rules["script-src"] == "'self' 'unsafe-eval'"  # Unfold's Alpine evaluates
-        assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", reply.content.decode()) == []
+        text = reply.content.decode()
+        scripts = re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", text)
+        assert [tag for tag in scripts if 'type="application/json"' not in tag] == [], page
+        assert re.findall(r"<[a-z][^>]*\son[a-z]+\s*=", text) == [], page
 
 
 def test_empty_install_says_the_next_step(staff: Client) -> None:
@@ -125,7 +133,8 @@ def test_names_are_text_on_every_page(bad: str, staff: Client, rows: None) -> No
     ApiKey.objects.update(created_at=timezone.now() - timedelta(days=90))
     key_edit(key=key, name=f"{bad}!")
     PriceVersion.objects.create(model=bad)
-    Host.objects.create(name=bad)
+    gpu = {"name": bad, "memory_bytes": 1, "free_bytes": 1, "capability": 9.0}
+    Host.objects.create(name=bad, gpus=[gpu])
     ServedModel.objects.filter(name="m0").update(source=bad, aliases=[bad], revision=bad)
     EngineInstance.objects.filter(engine_id="e0").update(
         state=State.FAILED, cause=bad, fix=bad, engine_id=bad

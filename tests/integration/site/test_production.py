@@ -35,6 +35,15 @@ def test_deploy_check_is_clean(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_postgresql_compiles_no_query_and_keeps_the_options_of_its_url(tmp_path: Path) -> None:
+    url = f"{PRODUCTION['PAGODA_DATABASE_URL']}?options=-c%20statement_timeout%3D5s"
+    env = {**os.environ, **PRODUCTION, "PAGODA_DATABASE_URL": url, "PAGODA_HOME": str(tmp_path)}
+    code = "from inference_site.settings import DATABASES as d; print(d['default']['OPTIONS'])"
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert "'options': '-c statement_timeout=5s -c jit=off'" in done.stdout
+
+
 @pytest.mark.django_db
 def test_missing_migrations_are_refused_in_production(settings: Any, monkeypatch: Any) -> None:
     settings.PAGODA = replace(settings.PAGODA, database_url=PRODUCTION["PAGODA_DATABASE_URL"])

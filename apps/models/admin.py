@@ -222,11 +222,12 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
         verbs = (("unload", "Drain and unload"), ("restart", "Restart"))
         parts = [
             format_html(
-                '<button class="pg-button" type="submit" formmethod="post" formaction="{}">{}'
-                '<span class="pg-hidden"> {}</span></button>',
+                '<button class="pg-button" type="submit" formmethod="post" formaction="{}" '
+                'aria-label="{} {}">{}</button>',
                 reverse("admin:catalog_servedmodel_act", args=[model.pk, verb]),
                 label,
                 model.name,
+                label,
             )
             for verb, label in (verbs if model.wanted else (("load", "Load"),))
         ]

@@ -27,6 +27,8 @@ PROMPT = "Once upon a time there was a little"
 LONG = "The cat sat on the mat and looked at the moon. " * 12
 ASKED = "Tell me a short story."
 TALK = [{"role": "user", "content": ASKED}]
+REPEAT = "Repeat: la la la la la"
+REPEATING = [{"role": "user", "content": REPEAT}]
 SUM = [{"role": "user", "content": "What is 12 + 7?"}]
 NAMES = [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Hello, my name"}]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
@@ -57,8 +59,8 @@ SHARED: dict[str, Row] = {
     "top_p": changes(0.01, **WARM),
     "top_k": changes(1, **WARM),
     "min_p": changes(1.0, **WARM),
-    "presence_penalty": changes(2.0, max_tokens=24, **WARM),
-    "frequency_penalty": changes(2.0, max_tokens=24, **WARM),
+    "presence_penalty": changes(2.0, max_tokens=120, **WARM),
+    "frequency_penalty": changes(2.0, max_tokens=120, **WARM),
     "repetition_penalty": changes(5.0, max_tokens=24),
     "seed": changes(2, **WARM),
     "stop": Changes(lambda f: f.words[2]),
@@ -109,6 +111,8 @@ COMPLETIONS: dict[str, Row] = SHARED | {
 LONG_TALK = [{"role": "user", "content": LONG}]
 CHAT: dict[str, Row] = SHARED | {
     "messages": changes([{"role": "user", "content": "Hello!"}]),
+    "presence_penalty": changes(2.0, messages=REPEATING, max_tokens=40, **WARM),
+    "frequency_penalty": changes(2.0, messages=REPEATING, max_tokens=40, **WARM),
     "documents": ShownBy(UNIT + "test_template_traits.py", "test_documents_reach_a_template"),
     "chat_template": ShownBy(PROMPTS, "test_a_trusted_request_brings_its_template"),
     "echo": changes(True, messages=NAMES),
@@ -145,8 +149,8 @@ RESPONSES: dict[str, Row] = {name: CHAT[name] for name in OF_CHAT} | {
     "include_reasoning": changes(
         False, input=SUM[0]["content"], reasoning={"effort": "high"}, max_output_tokens=40
     ),
-    "presence_penalty": changes(2.0, max_output_tokens=24, **WARM),
-    "frequency_penalty": changes(2.0, max_output_tokens=24, **WARM),
+    "presence_penalty": changes(2.0, input=REPEAT, max_output_tokens=40, **WARM),
+    "frequency_penalty": changes(2.0, input=REPEAT, max_output_tokens=40, **WARM),
     "repetition_penalty": changes(5.0, max_output_tokens=24),
     "temperature": changes(1.7, seed=1, max_output_tokens=24),
     "input": changes("Hello!"),

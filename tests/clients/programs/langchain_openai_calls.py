@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from calls import Recorder, arguments
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
@@ -20,7 +21,7 @@ chat = ChatOpenAI(
 @tool
 def get_weather(city: str) -> str:
     """Get the weather in a city"""
-    return f"18 degrees in {city}"
+    return json.dumps({"city": city, "temperature": 18})
 
 
 class Reply(BaseModel):

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -193,12 +193,11 @@ def check_proxy(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding(Level.OK, "proxy", words, "Give a key for it: --api-key pgd_…")
         return
     try:
-        model = _first_model(settings.listen_url, key)
-        direct, through = (
-            spread_s(root, key, model) for root in (settings.listen_url, settings.public_url)
-        )
+        own = _own_url(settings)
+        model = _first_model(own, key)
+        direct, through = (spread_s(root, key, model) for root in (own, settings.public_url))
     except (OSError, ValueError, LookupError) as error:
-        words = f"no stream through {settings.public_url} ({type(error).__name__})"
+        words = f"no stream through {settings.public_url} ({error or type(error).__name__})"
         fix = "Check the proxy and PAGODA_PUBLIC_URL, or name the proxy as seen from here: --url"
         yield Finding(Level.WARN, "proxy", words, fix)
         return
@@ -255,6 +254,13 @@ def spread_s(root: str, key: str, model: str) -> float:
     if len(times) < 2:
         raise urllib.error.URLError("no stream")
     return times[-1] - times[0]
+
+
+def _own_url(settings: ServerSettings) -> str:
+    """Where this very machine reaches the server: all addresses are no name to ask for."""
+    if settings.host in ("0.0.0.0", "::"):
+        settings = replace(settings, host="127.0.0.1")
+    return settings.listen_url
 
 
 def _first_model(root: str, key: str) -> str:

@@ -166,9 +166,10 @@ def doctor(site: Installation, check: Checks) -> None:
     """What operations.md says to type; it streams through the proxy and beside it."""
     site.inside("web", "pagoda", "migrate", "--check")  # what Kubernetes' pods wait for
     command = ("pagoda", "doctor", "--json", "--url", "http://proxy:8000", "--api-key", site.key)
-    found = {(f["what"], f["level"]) for f in json.loads(site.inside("web", *command))}
-    check("doctor finds nothing to mend", not [what for what, level in found if level != "ok"])
-    looked_at = {what for what, _ in found}
+    found = json.loads(site.inside("web", *command))
+    ill = [finding for finding in found if finding["level"] != "ok"]
+    check(f"doctor finds nothing to mend {ill or ''}", not ill)
+    looked_at = {finding["what"] for finding in found}
     check("doctor has looked at all", {"disk", "database", "redis", "model", "proxy"} <= looked_at)
 
 

@@ -101,9 +101,10 @@ def test_a_damaged_file_changes_nothing(filled: str, tmp_path: Path, damage: str
     assert ApiKey.objects.get().public_id == filled
 
 
-def test_another_pepper_is_refused(filled: str, tmp_path: Path) -> None:
+def test_another_pepper_is_refused(filled: str, settings: Any, tmp_path: Path) -> None:
     backup(tmp_path / "b.tar.gz")
-    (tmp_path / "secrets" / "pepper").write_text("another pepper of at least 32 characters!")
+    other = "another pepper of at least 32 characters!"
+    settings.PAGODA = replace(settings.PAGODA, key_pepper=other)
     with pytest.raises(InvalidRequest, match="another key pepper"):
         restore(tmp_path / "b.tar.gz")
     assert ApiKey.objects.get().public_id == filled

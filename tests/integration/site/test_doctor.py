@@ -84,7 +84,7 @@ def test_a_model_without_an_engine_and_a_silent_agent_are_told(tmp_path):
 
 
 @contextmanager
-def streaming(*, held_back: bool):
+def streaming(*, held_back: bool, hosts: list[str] | None = None):
     """A server whose stream takes 0.3 s, sent as it comes or all at its end."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -106,6 +106,8 @@ def streaming(*, held_back: bool):
                 self.wfile.write(b"data: 1\n")
 
         def _answer(self, body):
+            if hosts is not None:
+                hosts.append(self.headers["host"])
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
@@ -129,6 +131,17 @@ def test_a_proxy_that_holds_streams_back_is_told(held_back, level):
         )
         (finding,) = check_proxy(settings)
     assert (finding.level, finding.what) == (level, "proxy")
+
+
+def test_a_server_on_all_addresses_is_asked_by_one_of_its_names():
+    asked = []
+    with streaming(held_back=False, hosts=asked) as own, streaming(held_back=False) as proxy:
+        settings = ServerSettings(
+            host="0.0.0.0", port=own, public_url=f"http://127.0.0.1:{proxy}", api_key="k"
+        )
+        (finding,) = check_proxy(settings)
+    assert finding.level == Level.OK
+    assert set(asked) == {f"127.0.0.1:{own}"}
 
 
 def test_a_proxy_that_was_not_asked_is_told():

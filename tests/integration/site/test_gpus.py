@@ -52,9 +52,10 @@ def test_answer_comes_a_turn_later(watch_of: MakeWatch) -> None:
 
 
 def test_tool_is_asked_for_what_is_read(watch_of: MakeWatch, tmp_path: Path) -> None:
-    watch = watch_of(f'echo "$@" > {tmp_path}/asked')
+    watch = watch_of(f'echo "$@" > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/asked')
     watch.turn()
-    asked = wait_for((tmp_path / "asked").read_text, within_s=20, what="the tool's arguments")
+    wait_for((tmp_path / "asked").is_file, within_s=20, what="the tool's arguments")
+    asked = (tmp_path / "asked").read_text()
     assert "--query-gpu=name,memory.total,memory.free,compute_cap" in asked
     assert "--format=csv,noheader,nounits" in asked
 

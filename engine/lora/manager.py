@@ -3,8 +3,8 @@
 Three places: disk (always), host memory (bounded, least recently used leaves), slots (a fixed
 number for each rank bucket). Reading happens on a thread of its own; everything else is called by
 the thread that drives the core, between steps. Fairness: the scheduler asks in order of arrival.
-An adapter that is passed over for want of a slot or of memory counts the rows that overtake it;
-after `PATIENCE` of them, nobody behind it may take what it waits for.
+Rows whose adapter has a slot may start before older ones that wait for a slot or for memory, since
+together they cost that adapter's turn little; after `PATIENCE` of them the adapter's turn is over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.lora.loader import Loader, Outcome
 from engine.messages import AdapterBeat, AdapterSource, AdapterState, Residency
 from engine.scheduler.plan import SlotChange
 
-PATIENCE = 32  # rows of others that may overtake a waiting adapter
+PATIENCE = 16  # rows that an adapter with a slot may start past those that wait for one
 EXPECT_S = 10.0  # a request may be quicker than its adapter's load message, by this much
 
 
@@ -67,7 +67,7 @@ class _Adapter:
     slot: int = -1
     reading: bool = False
     fresh: bool = False  # read for a request that has no row yet: not to be evicted
-    overtaken: int = 0
+    overtakes: int = 0  # rows it has started past waiting rivals
     used: int = 0  # turn of the last use
 
     @property
@@ -133,7 +133,7 @@ class AdapterManager:
         adapter = self._adapters[digest]
         adapter.requests -= 1
         if not adapter.requests:
-            adapter.fresh, adapter.overtaken = False, 0
+            adapter.fresh = False
         self._forget_if_done(adapter)
 
     def beats(self) -> list[AdapterBeat]:
@@ -262,7 +262,8 @@ class AdapterManager:
         adapter = self._adapters[digest]
         on_host = digest in self.hosts
         if on_host and (adapter.slot >= 0 or self._slot_for(adapter) is not None):
-            return not any(_goes_first(other, adapter, self.hosts) for other in self._blocked)
+            in_turn = adapter.slot < 0 or adapter.overtakes < PATIENCE
+            return in_turn or not self._has_rivals(adapter)
         absent = not (on_host or adapter.reading or adapter.expires_s)
         if absent and (not adapter.rank or self._make_room(adapter)):
             self._start_reading(adapter)
@@ -278,14 +279,21 @@ class AdapterManager:
             assert slot is not None
             if (before := self._slots.get(slot)) is not None:
                 before.slot = -1
-            self._slots[slot], adapter.slot = adapter, slot
+            self._slots[slot], adapter.slot, adapter.overtakes = adapter, slot, 0
             self._changes.append(SlotChange(slot, digest))
         adapter.running += 1
-        adapter.fresh, adapter.overtaken = False, 0
+        adapter.fresh = False
         self._touch(adapter)
-        for other in self._blocked:
-            other.overtaken += 1
+        adapter.overtakes = adapter.overtakes + 1 if self._has_rivals(adapter) else 0
         return adapter.slot
+
+    def _has_rivals(self, adapter: _Adapter) -> bool:
+        """Does somebody passed over wait for what this adapter keeps busy?"""
+        return any(
+            other.source.digest not in self.hosts or other.bucket == adapter.bucket
+            for other in self._blocked
+            if other is not adapter
+        )
 
     def unseat(self, digest: str) -> None:
         """A row has ended or was preempted; the slot keeps the adapter until it is needed."""
@@ -359,12 +367,6 @@ def _may_leave(adapter: _Adapter) -> bool:
 def _slot_order(adapter: _Adapter) -> tuple[bool, int]:
     """Pinned adapters give up a slot last."""
     return adapter.source.pinned, adapter.used
-
-
-def _goes_first(other: _Adapter, adapter: _Adapter, hosts: dict[str, Any]) -> bool:
-    """Has `other` waited long enough for what `adapter` would keep busy?"""
-    rival = other.source.digest not in hosts or other.bucket == adapter.bucket
-    return other is not adapter and other.overtaken >= PATIENCE and rival
 
 
 def _name(adapter: _Adapter) -> str:

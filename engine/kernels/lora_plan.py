@@ -1,8 +1,10 @@
 """Which tokens of a flat batch use which adapter slot: sorted once a step, cut into tiles.
 
-A tile is up to `tile` tokens of one slot, so that a program reads an adapter's weights once for all
-of them. Tokens without an adapter are in no tile and cost nothing. There are at most
-ceil(T ÷ tile) + slots tiles, which is the static grid of the GPU kernels; surplus programs exit.
+A tile is up to `tile` tokens of one slot, so that a program reads an adapter once for all
+of them. On a CPU tokens without an adapter are in no tile and cost nothing. On a GPU they have
+tiles of slot -1, for the kernel that computes every token (lora_gated.py); others pass those over.
+There are at most ceil(T ÷ tile) + slots + 1 tiles, which is the static grid of the GPU kernels;
+surplus tiles have a count of 0 and their programs exit.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 TILE = 16  # tokens of a tile on a GPU: the least that a matrix instruction takes
+BASE, OTHERS = -1, -2  # instead of a slot: no adapter, a slot of another stack
 
 
 @dataclass(slots=True)
 class LoraTiles:
-    """The plan of one step on the host. No entry: base."""
+    """The plan of one step on the host."""
 
     tokens: NDArray[np.int32]  # sorted by slot
     tiles: NDArray[np.int32]  # [n, 3]: slot, first of `tokens`, count
@@ -30,10 +33,11 @@ class LoraTiles:
         self.tokens_at, self.tiles_at = self.tokens.ctypes.data, self.tiles.ctypes.data
 
 
-def make_tiles(slot_T: NDArray[np.int32], tile: int) -> LoraTiles:
-    """Sort tokens by slot (-1 = base) and cut each slot's into tiles."""
+def make_tiles(slot_T: NDArray[np.int32], tile: int, least: int = 0) -> LoraTiles:
+    """Sort tokens by slot and cut each slot's into tiles. Tokens of slots below `least` are left
+    out."""
     order = np.argsort(slot_T, kind="stable").astype(np.int32)
-    order = order[np.searchsorted(slot_T[order], 0) :]
+    order = order[np.searchsorted(slot_T[order], least) :]
     slots, counts = np.unique(slot_T[order], return_counts=True)
     num_tiles = -(-counts // tile)
     which = np.repeat(np.arange(len(slots)), num_tiles)
@@ -49,9 +53,9 @@ def make_tiles(slot_T: NDArray[np.int32], tile: int) -> LoraTiles:
 class LoraWork:
     """The plan on a device, at addresses that a CUDA graph may keep."""
 
-    tokens: Tensor  # [T] i32
-    tiles: Tensor  # [bound, 3] i32
-    num_tiles: Tensor  # [1] i32
+    words: Tensor  # i32, all of the two below
+    tiles: Tensor  # [bound, 3]
+    tokens: Tensor  # [T]
     tile: int  # most tokens of a tile
 
 
@@ -62,21 +66,23 @@ def prompt_tile(dtype: torch.dtype) -> int:
 
 
 def make_work(max_tokens: int, num_slots: int, device: torch.device, tile: int = TILE) -> LoraWork:
-    bound = -(-max_tokens // tile) + num_slots
-    return LoraWork(
-        tokens=torch.zeros(max_tokens, dtype=torch.int32, device=device),
-        tiles=torch.zeros(bound, 3, dtype=torch.int32, device=device),
-        num_tiles=torch.zeros(1, dtype=torch.int32, device=device),
-        tile=tile,
-    )
+    bound = tile_bound(max_tokens, num_slots, tile)
+    words = torch.zeros(3 * bound + max_tokens, dtype=torch.int32, device=device)
+    return LoraWork(words, words[: 3 * bound].view(bound, 3), words[3 * bound :], tile)
+
+
+def tile_bound(num_tokens: int, num_slots: int, tile: int) -> int:
+    """The most tiles that so many tokens make, those of base rows included."""
+    return -(-num_tokens // tile) + num_slots + 1
 
 
 def fill_work(work: LoraWork, plan: LoraTiles) -> None:
     """Copy a step's plan to the device; launches before it still see the plan before."""
-    count = len(plan.tiles)
-    for device, host in ((work.tokens, plan.tokens), (work.tiles, plan.tiles)):
-        pinned = torch.from_numpy(host)
-        if device.is_cuda:
-            pinned = pinned.pin_memory()
-        device[: len(host)].copy_(pinned, non_blocking=True)
-    work.num_tiles.fill_(count)
+    first = work.tiles.numel()
+    host = torch.zeros(first + len(plan.tokens), dtype=torch.int32)
+    array = host.numpy()
+    array[: plan.tiles.size] = plan.tiles.ravel()
+    array[first:] = plan.tokens
+    if work.words.is_cuda:
+        host = host.pin_memory()
+    work.words[: len(host)].copy_(host, non_blocking=True)

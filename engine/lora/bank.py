@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.kernels.gated_activation import silu_mul
 from engine.kernels.lora_delta import TILE_TOKENS, LoraTable, lora_delta
 from engine.kernels.lora_plan import LoraTiles, make_tiles
 from engine.lora.layout import GROUPS, linear_shapes
@@ -76,3 +77,7 @@ class LoraStep:
     def expand(self, layer: int, group: str, narrow: Tensor, y_TN: Tensor, *, out: bool) -> None:
         tiles = self.out_tiles if out else self.tiles
         lora_delta(y_TN, narrow, self.tables[layer][group], tiles)
+
+    def gate(self, layer: int, narrow: Tensor, gate_up_TF: Tensor, *, out: bool) -> Tensor:
+        self.expand(layer, "gate_up", narrow, gate_up_TF, out=out)
+        return silu_mul(gate_up_TF)

@@ -73,6 +73,9 @@ class LoraStep(Protocol):
     def expand(self, layer: int, group: str, narrow: Any, y_TN: Tensor, *, out: bool) -> None:
         """`narrow` is what `shrink` gave."""
 
+    def gate(self, layer: int, narrow: Any, gate_up_TF: Tensor, *, out: bool) -> Tensor:
+        """`expand` of gate_up and silu·mul, [T, F]. May change `gate_up_TF`."""
+
 
 @dataclass(slots=True, kw_only=True)
 class StepInput:
@@ -122,8 +125,8 @@ class Decoder:
                 residual = residual.index_select(0, step.out_rows)
             output = self._linear(i, "o", attended, layer.o, step, last)
             hidden = add_norm(output, residual, layer.post_norm, eps)
-            gate_up = self._linear(i, "gate_up", hidden, layer.gate_up, step, last)
-            delta = self._linear(i, "down", silu_mul(gate_up), layer.down, step, last)
+            gated = self._gate(i, hidden, step, last)
+            delta = self._linear(i, "down", gated, layer.down, step, last)
         return add_norm(delta, residual, self.weights.norm, eps)
 
     def logits(self, hidden_SE: Tensor) -> Tensor:
@@ -140,6 +143,15 @@ class Decoder:
         y_TN = packed_gemm(x_TK, weight)
         step.lora.expand(i, group, narrow, y_TN, out=last)
         return y_TN
+
+    def _gate(self, i: int, hidden: Tensor, step: StepInput, last: bool) -> Tensor:
+        """silu(gate) · up, [T, F]."""
+        weight = self.weights.layers[i].gate_up
+        if step.lora is None:
+            return silu_mul(packed_gemm(hidden, weight))
+        narrow = step.lora.shrink(i, "gate_up", hidden, out=last)
+        gate_up = packed_gemm(hidden, weight)
+        return step.lora.gate(i, narrow, gate_up, out=last)
 
     def _attend(
         self,

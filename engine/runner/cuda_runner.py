@@ -167,7 +167,7 @@ class CudaRunner:
             self._sampler.write(self._batch.buffers.host_draw(array), rows, places)
         self._batch.buffers.send(shape)
         if shape.lora and self._bank is not None and plan.slots is not None:
-            self._bank.plan(plan.slots, plan.num_tokens, plan.samples, decodes=shape.decodes)
+            self._bank.plan(plan.slots, plan.num_tokens, plan.samples, shape)
         if scoring is not None:
             self._score(plan, scoring, shape, result)
         elif self._graphs.replay(shape):
@@ -225,7 +225,7 @@ class CudaRunner:
         work: AttentionWork = narrow_work(self._work, shape.seqs, shape.tokens, shape.decodes)
         step = self._batch.input_of(shape, work, cut=cut)
         if shape.lora and self._bank is not None:
-            step.lora = self._bank.step(shape.tokens, shape.seqs, decodes=shape.decodes, cut=cut)
+            step.lora = self._bank.step(shape, cut=cut)
         return self._model.forward(step, self._cache)
 
     def _compute(self, shape: StepShape) -> None:

@@ -22,6 +22,8 @@ from engine.kernels.decode_attention import decode_attention
 from engine.kernels.embed_tokens import embed_tokens_gpu
 from engine.kernels.gated_activation import gated_activation_gpu
 from engine.kernels.lora_expand import lora_expand, output_blocks
+from engine.kernels.lora_gated import lora_gated
+from engine.kernels.lora_plan import TILE, prompt_tile
 from engine.kernels.lora_plan import make_work as make_lora_work
 from engine.kernels.lora_shrink import lora_shrink
 from engine.kernels.prefill_attention import prefill_attention
@@ -106,15 +108,20 @@ def sampling(dtype: torch.dtype) -> None:
 
 
 def lora(dtype: torch.dtype, bucket: int) -> None:
-    """The merged qkv of an 8B model for one rank bucket."""
-    widths, slots, hidden = (4096, 1024, 1024), 2, 4096
-    work = make_lora_work(TOKENS, slots, CPU)
-    ranks = torch.zeros(slots, len(widths), dtype=torch.int32)
-    a_ANK = torch.zeros(slots, len(widths) * bucket, hidden, dtype=dtype)
-    b_ANR = torch.zeros(slots, sum(widths), bucket, dtype=dtype)
-    h = lora_shrink(torch.zeros(TOKENS, hidden, dtype=dtype), a_ANK, ranks, work)
-    y_TN = torch.zeros(TOKENS, sum(widths), dtype=dtype)
-    lora_expand(y_TN, h, b_ANR, ranks, output_blocks(widths, CPU), work)
+    """The merged linears of an 8B model for one rank bucket, decoding and in a prompt."""
+    qkv, ffn, slots, hidden = (4096, 1024, 1024), 14336, 2, 4096
+    x_TK = torch.zeros(TOKENS, hidden, dtype=dtype)
+    qkv_TN = torch.zeros(TOKENS, sum(qkv), dtype=dtype)
+    gate_up_TF = torch.zeros(TOKENS, 2 * ffn, dtype=dtype)
+    ranks = torch.zeros(slots, 5, dtype=torch.int32)
+    a_ANK = torch.zeros(slots, 3 * bucket, hidden, dtype=dtype)
+    wide, gate = (torch.zeros(slots, bucket, n, dtype=dtype) for n in (sum(qkv), 2 * ffn))
+    for tile in sorted({TILE, prompt_tile(dtype)}):
+        work = make_lora_work(TOKENS, slots, CPU, tile)
+        h = lora_shrink(x_TK, a_ANK, ranks[:, :3], work)
+        lora_expand(qkv_TN, h, wide, ranks[:, :3], output_blocks(qkv, CPU), work)
+        h = lora_shrink(x_TK, a_ANK[:, : 2 * bucket], ranks[:, 3:], work)
+        lora_gated(gate_up_TF[:, :ffn], gate_up_TF, h, gate, ranks[:, 3:], work)
 
 
 def launches(extent: str) -> Iterator[tuple[int, str, Callable[[], None]]]:

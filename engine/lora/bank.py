@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.kernels.add_norm import add_norm
 from engine.kernels.gated_activation import silu_mul
 from engine.kernels.lora_delta import TILE_TOKENS, LoraTable, lora_delta
 from engine.kernels.lora_plan import LoraTiles, make_tiles
@@ -77,6 +78,21 @@ class LoraStep:
     def expand(self, layer: int, group: str, narrow: Tensor, y_TN: Tensor, *, out: bool) -> None:
         tiles = self.out_tiles if out else self.tiles
         lora_delta(y_TN, narrow, self.tables[layer][group], tiles)
+
+    def add_norm(
+        self,
+        layer: int,
+        group: str,
+        narrow: Tensor,
+        x_TE: Tensor,
+        residual_TE: Tensor,
+        weight_E: Tensor,
+        eps: float,
+        *,
+        out: bool,
+    ) -> Tensor:
+        self.expand(layer, group, narrow, x_TE, out=out)
+        return add_norm(x_TE, residual_TE, weight_E, eps)
 
     def gate(self, layer: int, narrow: Tensor, gate_up_TF: Tensor, *, out: bool) -> Tensor:
         self.expand(layer, "gate_up", narrow, gate_up_TF, out=out)

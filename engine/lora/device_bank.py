@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import EngineStartError
+from engine.kernels.add_norm import add_norm
 from engine.kernels.lora_delta import LoraWeight
 from engine.kernels.lora_expand import OutputBlocks, lora_expand, output_blocks
 from engine.kernels.lora_gated import lora_gated
+from engine.kernels.lora_norm import lora_norm
 from engine.kernels.lora_plan import (
     BASE,
     OTHERS,
+    TILE,
     LoraWork,
     fill_work,
     make_tiles,
@@ -296,6 +299,29 @@ class DeviceLoraStep:
         for h, (tables, work, late) in zip(narrow, self.parts, strict=True):
             table = tables[layer][group]
             lora_expand(y_TN, h, table.b, table.ranks, table.blocks, late if out else work)
+
+    def add_norm(
+        self,
+        layer: int,
+        group: str,
+        narrow: list[Tensor],
+        x_TE: Tensor,
+        residual_TE: Tensor,
+        weight_E: Tensor,
+        eps: float,
+        *,
+        out: bool,
+    ) -> Tensor:
+        if any((late if out else work).tile != TILE for _, work, late in self.parts):
+            self.expand(layer, group, narrow, x_TE, out=out)
+            return add_norm(x_TE, residual_TE, weight_E, eps)
+        self._join()
+        out_TE = torch.empty_like(residual_TE)
+        for h, (tables, work, late) in zip(narrow, self.parts, strict=True):
+            b, ranks = tables[layer][group].b, tables[layer][group].ranks
+            plan = late if out else work
+            lora_norm(out_TE, x_TE, residual_TE, weight_E, eps, h, b, ranks, plan)
+        return out_TE
 
     def gate(self, layer: int, narrow: list[Tensor], gate_up_TF: Tensor, *, out: bool) -> Tensor:
         self._join()

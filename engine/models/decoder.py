@@ -73,6 +73,20 @@ class LoraStep(Protocol):
     def expand(self, layer: int, group: str, narrow: Any, y_TN: Tensor, *, out: bool) -> None:
         """`narrow` is what `shrink` gave."""
 
+    def add_norm(
+        self,
+        layer: int,
+        group: str,
+        narrow: Any,
+        x_TE: Tensor,
+        residual_TE: Tensor,
+        weight_E: Tensor,
+        eps: float,
+        *,
+        out: bool,
+    ) -> Tensor:
+        """`expand` of o or down, and the norm that follows. May change `x_TE`."""
+
     def gate(self, layer: int, narrow: Any, gate_up_TF: Tensor, *, out: bool) -> Tensor:
         """`expand` of gate_up and silu·mul, [T, F]. May change `gate_up_TF`."""
 
@@ -111,47 +125,67 @@ class Decoder:
 
     def forward(self, step: StepInput, cache: KVCache) -> Tensor:
         """Hidden states of `out_rows` after the final norm, [S', E]."""
-        eps = self.spec.norm_eps
         residual = embed_tokens(step.token_ids, step.last_tokens, self.weights.embed)
         cos_sin = self.rotary.rows(step.plan.positions, step.rope_lengths)
-        delta: Tensor | None = None
+        hidden = add_norm(None, residual, self.weights.layers[0].input_norm, self.spec.norm_eps)
+        norms = [layer.input_norm for layer in self.weights.layers[1:]] + [self.weights.norm]
         for i, layer in enumerate(self.weights.layers):
-            hidden = add_norm(delta, residual, layer.input_norm, eps)
             last = i == self.spec.num_layers - 1
             attended = self._attend(i, hidden, cos_sin, step, cache, last)
             if last and step.out_rows is not None:
                 if step.out_plan is None:
                     attended = attended.index_select(0, step.out_rows)
                 residual = residual.index_select(0, step.out_rows)
-            output = self._linear(i, "o", attended, layer.o, step, last)
-            hidden = add_norm(output, residual, layer.post_norm, eps)
-            gated = self._gate(i, hidden, step, last)
-            delta = self._linear(i, "down", gated, layer.down, step, last)
-        return add_norm(delta, residual, self.weights.norm, eps)
+            hidden = self._add_norm(
+                i, "o", attended, layer.o, residual, layer.post_norm, step.lora, last
+            )
+            gated = self._gate(i, hidden, layer.gate_up, step.lora, last)
+            hidden = self._add_norm(
+                i, "down", gated, layer.down, residual, norms[i], step.lora, last
+            )
+        return hidden
 
     def logits(self, hidden_SE: Tensor) -> Tensor:
         """[S, V]."""
         return packed_gemm(hidden_SE, self.weights.lm_head)
 
-    def _linear(
-        self, i: int, group: str, x_TK: Tensor, weight: PackedWeight, step: StepInput, last: bool
+    def _add_norm(
+        self,
+        i: int,
+        group: str,
+        x_TK: Tensor,
+        weight: PackedWeight,
+        residual_TE: Tensor,
+        norm_E: Tensor,
+        lora: LoraStep | None,
+        last: bool,
     ) -> Tensor:
-        """The base model's matrix, and what each row's adapter adds to it."""
-        if step.lora is None:
-            return packed_gemm(x_TK, weight)
-        narrow = step.lora.shrink(i, group, x_TK, out=last)
-        y_TN = packed_gemm(x_TK, weight)
-        step.lora.expand(i, group, narrow, y_TN, out=last)
-        return y_TN
+        """The linear `group`, added to the residual, and the norm after it."""
+        eps = self.spec.norm_eps
+        if lora is None:
+            return add_norm(packed_gemm(x_TK, weight), residual_TE, norm_E, eps)
+        narrow = lora.shrink(i, group, x_TK, out=last)
+        y_TE = packed_gemm(x_TK, weight)
+        return lora.add_norm(i, group, narrow, y_TE, residual_TE, norm_E, eps, out=last)
 
-    def _gate(self, i: int, hidden: Tensor, step: StepInput, last: bool) -> Tensor:
+    def _gate(
+        self, i: int, x_TE: Tensor, weight: PackedWeight, lora: LoraStep | None, last: bool
+    ) -> Tensor:
         """silu(gate) · up, [T, F]."""
-        weight = self.weights.layers[i].gate_up
-        if step.lora is None:
-            return silu_mul(packed_gemm(hidden, weight))
-        narrow = step.lora.shrink(i, "gate_up", hidden, out=last)
-        gate_up = packed_gemm(hidden, weight)
-        return step.lora.gate(i, narrow, gate_up, out=last)
+        if lora is None:
+            return silu_mul(packed_gemm(x_TE, weight))
+        narrow = lora.shrink(i, "gate_up", x_TE, out=last)
+        return lora.gate(i, narrow, packed_gemm(x_TE, weight), out=last)
+
+    def _qkv(self, i: int, x_TE: Tensor, lora: LoraStep | None) -> Tensor:
+        """[T, (H+2G)·D]."""
+        weight = self.weights.layers[i].qkv
+        if lora is None:
+            return packed_gemm(x_TE, weight)
+        narrow = lora.shrink(i, "qkv", x_TE, out=False)
+        qkv = packed_gemm(x_TE, weight)
+        lora.expand(i, "qkv", narrow, qkv, out=False)
+        return qkv
 
     def _attend(
         self,
@@ -163,7 +197,7 @@ class Decoder:
         last: bool,
     ) -> Tensor:
         spec = self.spec
-        qkv = self._linear(i, "qkv", hidden, self.weights.layers[i].qkv, step, last=False)
+        qkv = self._qkv(i, hidden, step.lora)
         keys, values = cache.keys[i], cache.values[i]
         rope_cache(qkv, cos_sin, keys, values, step.plan, self.heads[i])
         plan = step.plan

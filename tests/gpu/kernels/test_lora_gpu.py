@@ -9,7 +9,7 @@ import torch
 from engine.kernels.lora_expand import lora_expand, output_blocks
 from engine.kernels.lora_plan import BASE, TILE, fill_work, make_tiles, make_work, prompt_tile
 from engine.kernels.lora_shrink import lora_shrink
-from tests.unit.kernels.lora_cases import Case, check, check_gated
+from tests.unit.kernels.lora_cases import Case, check, check_gated, check_norm
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = torch.device("cuda")
@@ -27,6 +27,8 @@ def test_kernels_equal_float64(tokens: int, bucket: int, dtype: torch.dtype) -> 
     slots = tuple(draw.integers(-1, 8, tokens).tolist())
     tile = prompt_tile(dtype) if tokens == 512 else TILE
     linears = ((QKV, 4096, check), (GATE_UP, 4096, check_gated), ((4096,), 14336, check))
+    if tile == TILE:
+        linears += (((4096,), 14336, check_norm),)
     for widths, num_in, checked in linears:
         ranks = tuple(tuple(draw.integers(0, bucket + 1, len(widths)).tolist()) for _ in range(8))
         checked(Case(slots=slots, ranks=ranks, widths=widths, num_in=num_in, bucket=bucket,

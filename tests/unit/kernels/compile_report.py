@@ -23,6 +23,7 @@ from engine.kernels.embed_tokens import embed_tokens_gpu
 from engine.kernels.gated_activation import gated_activation_gpu
 from engine.kernels.lora_expand import lora_expand, output_blocks
 from engine.kernels.lora_gated import lora_gated
+from engine.kernels.lora_norm import lora_norm
 from engine.kernels.lora_plan import TILE, prompt_tile
 from engine.kernels.lora_plan import make_work as make_lora_work
 from engine.kernels.lora_shrink import lora_shrink
@@ -120,6 +121,7 @@ def lora(dtype: torch.dtype, bucket: int) -> None:
         work = make_lora_work(TOKENS, slots, CPU, tile)
         h = lora_shrink(x_TK, a_ANK, ranks[:, :3], work)
         lora_expand(qkv_TN, h, wide, ranks[:, :3], output_blocks(qkv, CPU), work)
+        lora_norm(x_TK, x_TK, x_TK, x_TK[0], 1e-6, h, wide, ranks[:, :1], work)
         h = lora_shrink(x_TK, a_ANK[:, : 2 * bucket], ranks[:, 3:], work)
         lora_gated(gate_up_TF[:, :ffn], gate_up_TF, h, gate, ranks[:, 3:], work)
 

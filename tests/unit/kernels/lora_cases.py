@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from engine.kernels.add_norm import add_norm_ref
 from engine.kernels.lora_expand import lora_expand, lora_expand_ref, output_blocks
 from engine.kernels.lora_gated import lora_gated, lora_gated_ref
+from engine.kernels.lora_norm import lora_norm
 from engine.kernels.lora_plan import BASE, TILE, LoraWork, fill_work, make_tiles, make_work
 from engine.kernels.lora_shrink import lora_shrink, lora_shrink_ref
 
@@ -111,3 +113,23 @@ def check_gated(case: Case, device: torch.device) -> None:
     expected = lora_gated_ref(y.double(), wide, clean(b), work)
     atol = TOLERANCE[case.dtype]
     torch.testing.assert_close(out.double(), expected, rtol=atol, atol=atol)
+
+
+def check_norm(case: Case, device: torch.device) -> None:
+    """`case.widths` is that of one linear."""
+    draw, ranks, eps = Draw(case, device), list(case.ranks), 1e-5
+    a, b = draw.narrow(case.num_in, ranks), draw.wide(case.widths, ranks)
+    x, width = draw.random(len(case.slots), case.num_in), case.widths[0]
+    y, residual = (draw.random(len(case.slots), width) for _ in range(2))
+    weight = draw.random(width)
+    work, out, carried = plan_of(case, device), torch.full_like(y, NAN), residual.clone()
+    h = lora_shrink(x, a, draw.ranks(ranks), work)
+    lora_norm(out, y, carried, weight, eps, h, b, draw.ranks(ranks), work)
+
+    wide, expected = y.double(), residual.double()
+    narrow = lora_shrink_ref(x.double(), clean(a), work)
+    lora_expand_ref(wide, narrow, clean(b), case.widths, work)
+    normed = add_norm_ref(wide, expected, weight.double(), eps)
+    atol = TOLERANCE[case.dtype]
+    torch.testing.assert_close(carried.double(), expected, rtol=atol, atol=atol)
+    torch.testing.assert_close(out.double(), normed, rtol=atol, atol=atol)

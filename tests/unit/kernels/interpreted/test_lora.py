@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.unit.kernels.lora_cases import Case, check, check_gated
+from tests.unit.kernels.lora_cases import Case, check, check_gated, check_norm
 
 BF16, FP16 = torch.bfloat16, torch.float16
 MIXED = (0, -1, 2, 1, 0, 0, -1, 2)
@@ -48,3 +48,17 @@ GATED = (
 @pytest.mark.parametrize("case", GATED, ids=str)
 def test_gated_equals_float64(case: Case) -> None:
     check_gated(case, torch.device("cpu"))
+
+
+NORMED = (
+    Case(slots=(0,), ranks=((8,),), widths=(64,), num_in=64, bucket=8),
+    Case(slots=MIXED * 3, ranks=((16,), (3,), (0,)), widths=(100,), num_in=63, bucket=16),
+    Case(slots=MIXED, ranks=((256,), (9,), (100,)), widths=(40,), num_in=4500, bucket=256),
+    Case(slots=MIXED, ranks=((8,), (4,), (2,)), widths=(64,), num_in=96, bucket=8, dtype=BF16),
+    Case(slots=(-1, -1), ranks=((8,),), widths=(32,), num_in=32, bucket=8),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NORMED, ids=str)
+def test_norm_equals_float64(case: Case) -> None:
+    check_norm(case, torch.device("cpu"))

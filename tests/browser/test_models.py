@@ -44,6 +44,7 @@ def add_model(page: Page, name: str, folder: Path) -> None:
     page.fill("#id_name", name)
     page.fill("#id_source", str(folder))
     page.click("button[name=_save]")
+    page.wait_for_url("**/catalog/servedmodel/")  # the next page must not break the sending off
 
 
 def open_model(page: Page, name: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.kernels.cpu import library
-from engine.kernels.gpu import on_gpu, pad, tl, triton
+from engine.kernels.gpu import dependent, follow, on_gpu, pad, tl, triton
 from engine.kernels.tuning import row_warps
 
 
@@ -46,11 +46,13 @@ def add_layer_norm_ref(
 def add_norm_kernel(
     p_out, p_x, p_residual, p_weight, p_bias, stride_xt, stride_rt, eps,
     E: tl.constexpr, BLOCK_E: tl.constexpr, HAS_X: tl.constexpr, HAS_BIAS: tl.constexpr,
-    IS_LAYER_NORM: tl.constexpr,
+    IS_LAYER_NORM: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     i_t = tl.program_id(0).to(tl.int64)
     o_e = tl.arange(0, BLOCK_E)
     in_e = o_e < E
+    b_weight = tl.load(p_weight + o_e, mask=in_e, other=0.0)
+    follow(DEPENDENT)
     p_row = p_residual + i_t * stride_rt + o_e
     b_row = tl.load(p_row, mask=in_e, other=0.0)
     if HAS_X:
@@ -61,7 +63,7 @@ def add_norm_kernel(
     if IS_LAYER_NORM:
         wide = tl.where(in_e, wide - tl.sum(wide, 0) / E, 0.0)
     wide = wide * tl.rsqrt(tl.sum(wide * wide, 0) / E + eps)
-    out = tl.load(p_weight + o_e, mask=in_e, other=0.0).to(tl.float32) * wide
+    out = b_weight.to(tl.float32) * wide
     if HAS_BIAS:
         out += tl.load(p_bias + o_e, mask=in_e, other=0.0).to(tl.float32)
     tl.store(p_out + i_t * E + o_e, out.to(p_out.dtype.element_ty), mask=in_e)
@@ -81,7 +83,7 @@ def add_norm_gpu(
         out_TE, x_TE, residual_TE, weight_E, bias_E,
         0 if x_TE is None else x_TE.stride(0), residual_TE.stride(0), eps,
         E=width, BLOCK_E=pad(width), HAS_X=x_TE is not None, HAS_BIAS=bias_E is not None,
-        IS_LAYER_NORM=layer_norm, num_warps=row_warps(width),
+        IS_LAYER_NORM=layer_norm, num_warps=row_warps(width), **dependent(residual_TE),
     )  # fmt: skip
     return out_TE
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from engine.kernels.attention_plan import ITEM_WORDS, AttentionWork
 from engine.kernels.attention_tiles import attend_span
-from engine.kernels.gpu import pad, tl, triton
+from engine.kernels.gpu import dependent, follow, pad, tl, triton
 from engine.kernels.tuning import cache_tile, precision_of
 
 
@@ -65,8 +65,9 @@ def decode_attention_kernel(
     TILE: tl.constexpr, CACHE_BLOCK: tl.constexpr,
     PRECISION: tl.constexpr, EVICT: tl.constexpr, IS_CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, HAS_ALIBI: tl.constexpr,
-    ITEM_WORDS: tl.constexpr,
+    ITEM_WORDS: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
+    follow(DEPENDENT)
     i_g = tl.program_id(0)
     i_item = tl.program_id(1)
     num_items = tl.load(p_counts)
@@ -156,6 +157,7 @@ def decode_attention(
         PRECISION=precision_of(q_THD.dtype), EVICT=launch.evict, IS_CAUSAL=causal,
         HAS_WINDOW=window > 0, HAS_CAP=soft_cap > 0, HAS_ALIBI=slopes_H is not None,
         ITEM_WORDS=ITEM_WORDS, num_warps=launch.warps, num_stages=launch.stages,
+        **dependent(q_THD),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.kernels.gpu import ceil_div, on_gpu, tl, triton
+from engine.kernels.gpu import ceil_div, dependent, follow, on_gpu, tl, triton
 
 BLOCK = 1024
 
@@ -25,7 +25,10 @@ def embed_tokens_ref(ids_T: Tensor, last: Tensor | None, embed_VE: Tensor) -> Te
 
 
 @triton.jit
-def embed_tokens_kernel(p_out, p_ids, p_last, p_embed, E, BLOCK_E: tl.constexpr):
+def embed_tokens_kernel(
+    p_out, p_ids, p_last, p_embed, E, BLOCK_E: tl.constexpr, DEPENDENT: tl.constexpr
+):  # fmt: skip
+    follow(DEPENDENT)
     i_t = tl.program_id(0).to(tl.int64)
     token = tl.load(p_ids + i_t).to(tl.int64)
     if token < 0:
@@ -40,7 +43,7 @@ def embed_tokens_gpu(ids_T: Tensor, last: Tensor, embed_VE: Tensor) -> Tensor:
     num_tokens, width = ids_T.shape[0], embed_VE.shape[1]
     out_TE = embed_VE.new_empty(num_tokens, width)
     embed_tokens_kernel[(num_tokens, ceil_div(width, BLOCK))](
-        out_TE, ids_T, last, embed_VE, width, BLOCK_E=BLOCK, num_warps=4
+        out_TE, ids_T, last, embed_VE, width, BLOCK_E=BLOCK, num_warps=4, **dependent(embed_VE)
     )
     return out_TE
 

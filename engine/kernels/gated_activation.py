@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.kernels.cpu import library
-from engine.kernels.gpu import LOG2E, ceil_div, on_gpu, tl, triton
+from engine.kernels.gpu import LOG2E, ceil_div, dependent, follow, on_gpu, tl, triton
 
 Activation = Literal["silu", "gelu", "gelu_tanh"]
 BLOCK = 1024
@@ -35,8 +35,9 @@ def gelu_mul_ref(gate_up_TF: Tensor, tanh: bool) -> Tensor:
 
 @triton.jit
 def gated_activation_kernel(
-    p_out, p_in, stride_t, F, KIND: tl.constexpr, BLOCK_F: tl.constexpr
+    p_out, p_in, stride_t, F, KIND: tl.constexpr, BLOCK_F: tl.constexpr, DEPENDENT: tl.constexpr
 ):  # fmt: skip
+    follow(DEPENDENT)
     i_t = tl.program_id(0).to(tl.int64)
     o_f = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
     in_f = o_f < F
@@ -57,8 +58,9 @@ def gated_activation_gpu(gate_up_TF: Tensor, kind: Activation) -> Tensor:
     num_tokens, width = gate_up_TF.shape[0], gate_up_TF.shape[1] // 2
     out_TF = gate_up_TF.new_empty(num_tokens, width)
     gated_activation_kernel[(num_tokens, ceil_div(width, BLOCK))](
-        out_TF, gate_up_TF, gate_up_TF.stride(0), width, KIND=kind, BLOCK_F=BLOCK, num_warps=4
-    )
+        out_TF, gate_up_TF, gate_up_TF.stride(0), width, KIND=kind, BLOCK_F=BLOCK, num_warps=4,
+        **dependent(gate_up_TF),
+    )  # fmt: skip
     return out_TF
 
 

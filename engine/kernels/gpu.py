@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from engine.errors import EngineStartError
 
 __all__ = [
     "FLOOR", "INTERPRETED", "LOG2E", "UPCAST", "VERSION",
-    "ceil_div", "on_gpu", "pad", "tl", "triton",
+    "ceil_div", "dependent", "follow", "on_gpu", "pad", "tl", "triton",
 ]  # fmt: skip
 
 
@@ -38,6 +40,33 @@ except ImportError:  # no wheel for this platform: the reference and C paths rem
 UPCAST = tl.constexpr(INTERPRETED)
 LOG2E = tl.constexpr(1.4426950408889634)
 FLOOR = tl.constexpr(-1.0e30)  # "no score yet": finite, so that a difference of two stays a number
+
+
+@triton.jit
+def follow(DEPENDENT: tl.constexpr):
+    """Wait until the launch before this one has ended, then let the next one start and wait so.
+
+    What comes before this call runs beside the launch before: it may read weights, nothing else.
+    Every program calls it, also one that has nothing to do, so that an ended launch says that all
+    before it have ended.
+    """
+    if DEPENDENT:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+def dependent(x: Tensor) -> dict[str, bool]:
+    """Options of a kernel that calls `follow`: launched early where the device knows how."""
+    if _launches_early(x.device):
+        return {"DEPENDENT": True, "launch_pdl": True}
+    return {"DEPENDENT": False}
+
+
+@cache
+def _launches_early(device: torch.device) -> bool:
+    if device.type != "cuda" or INTERPRETED:
+        return False
+    return torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 def on_gpu(x: Tensor) -> bool:

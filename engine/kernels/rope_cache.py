@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.kernels.add_norm import norm_ref
 from engine.kernels.attention_plan import AttentionPlan
 from engine.kernels.cpu import library
-from engine.kernels.gpu import ceil_div, on_gpu, pad, tl, triton
+from engine.kernels.gpu import ceil_div, dependent, follow, on_gpu, pad, tl, triton
 
 HEADS_PER_PROGRAM = 16
 
@@ -73,7 +73,9 @@ def rope_cache_kernel(
     stride_t, stride_ct, stride_kn, stride_kg, stride_kb, stride_vn, stride_vg, stride_vb, eps,
     H: tl.constexpr, G: tl.constexpr, HALF: tl.constexpr, BLOCK_HALF: tl.constexpr,
     HEADS: tl.constexpr, CACHE_BLOCK: tl.constexpr, HAS_NORM: tl.constexpr,
+    DEPENDENT: tl.constexpr,
 ):  # fmt: skip
+    follow(DEPENDENT)
     i_t = tl.program_id(0).to(tl.int64)
     o_h = tl.program_id(1) * HEADS + tl.arange(0, HEADS)
     o_d = tl.arange(0, BLOCK_HALF)
@@ -137,7 +139,7 @@ def rope_cache_gpu(
         *v_cache_NGBD.stride()[:3], heads.eps,
         H=heads.num_heads, G=heads.num_kv_heads, HALF=half, BLOCK_HALF=pad(half),
         HEADS=min(HEADS_PER_PROGRAM, pad(num_parts)), CACHE_BLOCK=k_cache_NGBD.shape[2],
-        HAS_NORM=heads.q_norm_D is not None, num_warps=4,
+        HAS_NORM=heads.q_norm_D is not None, num_warps=4, **dependent(qkv),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.kernels.gpu import ceil_div, tl, triton
+from engine.kernels.gpu import ceil_div, dependent, follow, tl, triton
 from engine.kernels.tuning import SkinnyLaunch, skinny_launch
 
 
@@ -23,24 +23,34 @@ def skinny_gemm_ref(x_1K: Tensor, weight_NK: Tensor, bias_N: Tensor | None) -> T
 
 
 @triton.jit
+def load_tile(p_tile, in_n, in_k, EVEN: tl.constexpr):
+    if EVEN:
+        b_w = tl.load(p_tile, eviction_policy="evict_first")
+    else:
+        b_w = tl.load(p_tile, mask=in_n[:, None] & in_k[None, :], other=0.0)
+    return b_w
+
+
+@triton.jit
 def skinny_gemm_kernel(
     p_y, p_x, p_w, p_bias, N, K, HAS_BIAS: tl.constexpr, EVEN: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     o_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    o_k = tl.arange(0, BLOCK_K)
     in_n = o_n < N
-    p_row = p_w + o_n.to(tl.int64)[:, None] * K
+    p_tile = p_w + o_n.to(tl.int64)[:, None] * K + o_k[None, :]
+    b_w = load_tile(p_tile, in_n, o_k < K, EVEN)  # on its way while the launch before still runs
+    follow(DEPENDENT)
     acc = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
-    for first in range(0, K, BLOCK_K):
-        o_k = first + tl.arange(0, BLOCK_K)
-        if EVEN:
-            b_w = tl.load(p_row + o_k[None, :], eviction_policy="evict_first")
-            b_x = tl.load(p_x + o_k)
-        else:
-            in_k = o_k < K
-            b_w = tl.load(p_row + o_k[None, :], mask=in_n[:, None] & in_k[None, :], other=0.0)
-            b_x = tl.load(p_x + o_k, mask=in_k, other=0.0)
+    for first in range(0, K - BLOCK_K, BLOCK_K):
+        b_next = load_tile(p_tile + first + BLOCK_K, in_n, first + BLOCK_K + o_k < K, EVEN)
+        b_x = tl.load(p_x + first + o_k)
         acc += b_w.to(tl.float32) * b_x.to(tl.float32)[None, :]
+        b_w = b_next
+    o_last = (K - 1) // BLOCK_K * BLOCK_K + o_k
+    b_x = tl.load(p_x + o_last, mask=o_last < K, other=0.0)
+    acc += b_w.to(tl.float32) * b_x.to(tl.float32)[None, :]
     y = tl.sum(acc, 1)
     if HAS_BIAS:
         y += tl.load(p_bias + o_n, mask=in_n, other=0.0).to(tl.float32)
@@ -58,5 +68,6 @@ def skinny_gemm(
         y_1N, x_1K, weight_NK, bias_N, num_out, width, HAS_BIAS=bias_N is not None,
         EVEN=num_out % launch.block_n == 0 and width % launch.block_k == 0,
         BLOCK_N=launch.block_n, BLOCK_K=launch.block_k, num_warps=launch.warps, num_stages=1,
+        **dependent(x_1K),
     )  # fmt: skip
     return y_1N

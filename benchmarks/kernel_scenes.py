@@ -5,11 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
 from torch import Tensor
 
+from engine.kernels import gpu
 from engine.kernels.attention_plan import AttentionPlan, AttentionWork, make_work, plan_attention
 from engine.kernels.gpu import ceil_div
 from engine.kernels.tuning import Launch
@@ -36,6 +39,14 @@ class Heads:
 LLAMA_8B = Heads(name="Llama-8B", heads=32, kv_heads=8, dim=128)
 QWEN3_06B = Heads(name="Qwen3-0.6B", heads=16, kv_heads=8, dim=128)
 LLAMA_1B = Heads(name="Llama-1B", heads=32, kv_heads=8, dim=64)
+QWEN25_15B = Heads(name="Qwen2.5-1.5B", heads=12, kv_heads=2, dim=128)
+QWEN25_05B = Heads(name="Qwen2.5-0.5B", heads=14, kv_heads=2, dim=64)
+
+
+def one_by_one() -> AbstractContextManager[object]:
+    """While it is open no kernel is launched early: a row of attention calls, which no engine
+    makes, would crowd the multiprocessors that free first."""
+    return mock.patch.object(gpu, "_launches_early", return_value=False)
 
 
 def timed(launches: Sequence[Callable[[], object]], *, replays: int = 7) -> float:
@@ -84,18 +95,29 @@ class Scene:
         return [one(*layer) for layer in self.layers]
 
 
-def scene(shape: Heads, seqs: int, q_len: int, context: int, launch: Launch | None = None) -> Scene:
-    """`seqs` sequences of `context` tokens in scattered blocks, `q_len` of them computed now."""
+def scene(
+    shape: Heads,
+    seqs: int,
+    q_len: int,
+    context: int,
+    launch: Launch | None = None,
+    layers: int = 32,
+) -> Scene:
+    """`seqs` sequences of `context` tokens in scattered blocks, `q_len` of them computed now, in
+    at most `layers` caches."""
     per_seq = ceil_div(context, BLOCK)
     num_blocks = seqs * per_seq
-    layers = min(32, max(1, ceil_div(COLD_BYTES, shape.kv_bytes(num_blocks * BLOCK))))
+    layers = min(layers, max(1, ceil_div(COLD_BYTES, shape.kv_bytes(num_blocks * BLOCK))))
     cache_shape = (num_blocks, shape.kv_heads, BLOCK, shape.dim)
     made = [
         (torch.randn(cache_shape, device=CUDA, dtype=torch.bfloat16),
          torch.randn(cache_shape, device=CUDA, dtype=torch.bfloat16))
         for _ in range(layers)
     ]  # fmt: skip
-    table = torch.randperm(num_blocks, device=CUDA, dtype=torch.int32).view(seqs, per_seq)
+    # rows of a multiple of 16 entries: Triton compiles anew for any other stride
+    table = torch.zeros(seqs, ceil_div(per_seq, 16) * 16, device=CUDA, dtype=torch.int32)
+    ids = torch.randperm(num_blocks, device=CUDA, dtype=torch.int32)
+    table[:, :per_seq] = ids.view(seqs, per_seq)
     ints = torch.arange(seqs + 1, device=CUDA, dtype=torch.int32)
     plan = AttentionPlan(
         q_start=ints * q_len,
@@ -111,10 +133,13 @@ def scene(shape: Heads, seqs: int, q_len: int, context: int, launch: Launch | No
     return Scene(q_THD, torch.empty_like(q_THD), made, plan, work, shape.dim**-0.5)
 
 
-def work_for(shape: Heads, seqs: int, q_len: int, launch: Launch | None) -> AttentionWork:
+def work_for(
+    shape: Heads, seqs: int, q_len: int, launch: Launch | None, num_tokens: int = 0
+) -> AttentionWork:
+    """`num_tokens`: of a ragged batch whose longest sequence computes `q_len`."""
     return make_work(
         num_seqs=seqs,
-        num_tokens=seqs * q_len,
+        num_tokens=num_tokens or seqs * q_len,
         num_heads=shape.heads,
         num_kv_heads=shape.kv_heads,
         head_dim=shape.dim,

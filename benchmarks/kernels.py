@@ -1,7 +1,8 @@
 """Speed of the GPU kernels, replayed from CUDA graphs: `python -m benchmarks.kernels [what …]`.
 
 what: ceilings decode prefill rows sample (default: these), skinny (one-row products beside cuBLAS),
-sweep (launch variants of both attention kernels; prints rows for engine/kernels/tuning.py). Every
+compile and then sweep (launch variants of both attention kernels; prints rows for
+engine/kernels/tuning.py). Every
 time is the median of replays of a graph that walks through enough separate buffers (as layers do)
 to leave the L2 cache behind; bandwidth counts K and V once, arithmetic counts visible pairs only.
 """
@@ -28,11 +29,12 @@ from benchmarks.kernel_scenes import (
     QWEN3_06B,
     Heads,
     fits,
+    one_by_one,
     pairs_flops,
     scene,
     timed,
 )
-from benchmarks.kernel_sweep import compile_share, sweep
+from benchmarks.kernel_sweep import compile_share, compile_variants, sweep
 from benchmarks.skinny_sweep import skinny
 from engine.kernels.add_norm import add_norm_gpu
 from engine.kernels.attention_plan import plan_attention
@@ -77,7 +79,8 @@ def decode() -> None:
             if not fits(shape, seqs, context):
                 continue
             made = scene(shape, seqs, 1, context)
-            span = timed(made.launches(decode_attention))
+            with one_by_one():
+                span = timed(made.launches(decode_attention))
             plan_span = timed([lambda made=made: plan_attention(made.work, made.plan)])
             fa3 = FA3_DECODE_US.get((seqs, context)) if shape is LLAMA_8B else None
             beside = f"{fa3:>9.1f}{fa3 / span / 1e6:>10.2f}" if fa3 else f"{'-':>9}{'-':>10}"
@@ -202,15 +205,21 @@ def _settings(num_rows: int, vocab: int) -> dict[str, SampleRows]:
 def main(arguments: Sequence[str]) -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks.kernels needs a CUDA device; this machine has none.")
+    if arguments[:1] == ["compile-share"]:
+        compile_share(int(arguments[1]), *arguments[2:3])
+        return
     if arguments[:1] == ["compile"]:
-        compile_share(int(arguments[1]))
+        compile_variants(*arguments[1:2])
+        return
+    if arguments[:1] == ["sweep"]:
+        sweep(*arguments[1:2])
         return
     parts = {"ceilings": ceilings, "decode": decode, "prefill": prefill, "rows": rows,
-             "sample": sample, "sweep": sweep, "skinny": skinny}  # fmt: skip
+             "sample": sample, "skinny": skinny}  # fmt: skip
     wanted = arguments or ["ceilings", "decode", "prefill", "rows", "sample"]
     unknown = [name for name in wanted if name not in parts]
     if unknown:
-        sys.exit(f"Unknown part {unknown[0]!r}: choose from {', '.join(parts)}.")
+        sys.exit(f"Unknown part {unknown[0]!r}: choose from compile, sweep, {', '.join(parts)}.")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {VERSION}")
     for name in wanted:
         began = time.perf_counter()

@@ -13,8 +13,9 @@ from engine.kernels.skinny_gemm import skinny_gemm
 from engine.kernels.tuning import SkinnyLaunch
 
 MATRICES = {  # (outputs, inputs) of one layer
-    "qwen3-0.6b": ((4096, 1024), (1024, 2048), (6144, 1024), (1024, 3072)),
-    "llama-8b": ((6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336)),
+    "qwen3-0.6b": ((4096, 1024), (1024, 2048), (6144, 1024), (1024, 3072), (151936, 1024)),
+    "llama-8b": ((6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336), (128256, 4096)),
+    "qwen2.5-0.5b": ((1152, 896), (896, 896), (9728, 896), (896, 4864), (151936, 896)),
 }
 VARIANTS = [
     SkinnyLaunch(block_n=n, block_k=k, warps=w)

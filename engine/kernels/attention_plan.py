@@ -2,8 +2,10 @@
 
 On a GPU a plan kernel turns q_start and seq_len into two lists of work items, once per step for all
 layers, with fixed bounds (grids never depend on the batch, so graphs replay any mix):
-decode: (sequence, span of keys) for 0 < q_len ≤ max_decode_q. A span is
-max(min_span, total keys · G ÷ target programs) rounded up to 128, evened out within a sequence;
+decode: (sequence, span of keys) for 0 < q_len ≤ max_decode_q. A sequence is cut into its share of
+the target programs, rounded down (a program too many costs a turn of its own), at most 16 parts of
+min_span keys or more, beyond that of long_span, since whoever combines them waits for each; spans
+are evened out and end on multiples of 128;
 prefill: (sequence, block of queries) for longer ones, longest first.
 Each item is 8 int32: sequence, kv_len, first row of q, q_len, then first key, end key, first item
 of the sequence, number of spans (decode) or first query of the block (prefill).
@@ -23,6 +25,7 @@ from engine.kernels.tuning import Launch, decode_launch, prefill_launch
 
 ITEM_WORDS = 8
 SPAN_UNIT = 128  # keys: spans end on tile borders of every block size and tile
+FEW_PARTS = 16  # of one sequence, that are combined at next to no cost
 PLAN_PROGRAMS = 32
 
 
@@ -77,7 +80,7 @@ def make_work(
     """Buffers for up to `num_seqs` sequences and `num_tokens` tokens in one step. Launches come
     from the tuning table unless given."""
     group = num_heads // num_kv_heads
-    decode = decode or decode_launch(device, head_dim, dtype, group)
+    decode = decode or decode_launch(device, head_dim, dtype)
     prefill = prefill or prefill_launch(device, head_dim, dtype, group)
     target = decode.programs_per_sm * num_processors(device)
     spans = num_seqs + ceil_div(target, num_kv_heads)
@@ -130,16 +133,18 @@ Items = list[tuple[int, ...]]
 
 
 def plan_attention_ref(work: AttentionWork, plan: AttentionPlan) -> tuple[Items, Items]:
-    """The decode and prefill items the kernel writes, in its order."""
+    """The decode and prefill items that the kernel writes, in its order."""
     starts, lengths = plan.q_start.tolist(), plan.seq_len.tolist()
     rows = [(s, n, starts[s], starts[s + 1] - starts[s]) for s, n in enumerate(lengths)]
     decodes = [row for row in rows if 0 < row[3] <= work.max_decode_q]
-    total = sum(row[1] for row in decodes) * work.num_kv_heads
-    even_load = ceil_div(total, work.target_programs * SPAN_UNIT) * SPAN_UNIT
-    span = max(work.decode_launch.min_span, even_load)
+    load = sum(row[1] for row in decodes) * work.num_kv_heads
+    launch = work.decode_launch
     decode: Items = []
     for row in decodes:
-        even = ceil_div(ceil_div(row[1], ceil_div(row[1], span)), SPAN_UNIT) * SPAN_UNIT
+        most = min(FEW_PARTS, ceil_div(row[1], launch.min_span))
+        most = max(most, row[1] // launch.long_span)
+        parts = max(1, min(row[1] * work.target_programs // load, most))
+        even = ceil_div(ceil_div(row[1], parts), SPAN_UNIT) * SPAN_UNIT
         edges = list(range(0, row[1], even))
         facts = (len(decode), len(edges))
         decode += [(*row, at, min(at + even, row[1]), *facts) for at in edges]
@@ -158,7 +163,8 @@ def plan_attention_ref(work: AttentionWork, plan: AttentionPlan) -> tuple[Items,
 def attention_plan_kernel(
     p_q_start, p_seq_len, p_decode, p_prefill, p_counts, num_seqs, num_kv_heads, target,
     MAX_DECODE_Q: tl.constexpr, BLOCK_Q: tl.constexpr, MIN_SPAN: tl.constexpr,
-    SPAN_UNIT: tl.constexpr, ITEM_WORDS: tl.constexpr, BLOCK_S: tl.constexpr,
+    LONG_SPAN: tl.constexpr, FEW_PARTS: tl.constexpr, SPAN_UNIT: tl.constexpr,
+    ITEM_WORDS: tl.constexpr, BLOCK_S: tl.constexpr,
 ):  # fmt: skip
     i = tl.program_id(0)
     programs = tl.num_programs(0)
@@ -169,10 +175,11 @@ def attention_plan_kernel(
     kv_len = tl.load(p_seq_len + o_s, mask=in_s, other=0)
 
     keys = tl.where((q_len > 0) & (q_len <= MAX_DECODE_Q), kv_len, 0)
-    load = tl.sum(keys.to(tl.int64), 0) * num_kv_heads
-    span = (tl.cdiv(load, target.to(tl.int64) * SPAN_UNIT) * SPAN_UNIT).to(tl.int32)
-    span = tl.maximum(span, MIN_SPAN)
-    parts = tl.maximum(tl.cdiv(keys, span), 1)
+    load = tl.maximum(tl.sum(keys.to(tl.int64), 0) * num_kv_heads, 1)
+    most = tl.minimum(tl.cdiv(keys, MIN_SPAN), FEW_PARTS)
+    most = tl.maximum(most, keys // LONG_SPAN)
+    parts = (keys.to(tl.int64) * target // load).to(tl.int32)
+    parts = tl.maximum(tl.minimum(parts, most), 1)
     even = tl.maximum(tl.cdiv(tl.cdiv(keys, parts), SPAN_UNIT) * SPAN_UNIT, SPAN_UNIT)
     parts = tl.cdiv(keys, even)
     ends = tl.cumsum(parts, 0)
@@ -214,7 +221,8 @@ def plan_attention(work: AttentionWork, plan: AttentionPlan) -> None:
         plan.q_start, plan.seq_len, work.decode_items, work.prefill_items, work.counts,
         num_seqs, work.num_kv_heads, work.target_programs,
         MAX_DECODE_Q=work.max_decode_q, BLOCK_Q=work.prefill_launch.rows // work.group,
-        MIN_SPAN=work.decode_launch.min_span, SPAN_UNIT=SPAN_UNIT, ITEM_WORDS=ITEM_WORDS,
+        MIN_SPAN=work.decode_launch.min_span, LONG_SPAN=work.decode_launch.long_span,
+        FEW_PARTS=FEW_PARTS, SPAN_UNIT=SPAN_UNIT, ITEM_WORDS=ITEM_WORDS,
         BLOCK_S=pad(num_seqs, 16), num_warps=4,
     )  # fmt: skip
     plan.work = work

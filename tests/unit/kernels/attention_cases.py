@@ -22,6 +22,7 @@ from engine.kernels.decode_attention import decode_attention
 from engine.kernels.paged_attention import paged_attention_ref
 from engine.kernels.prefill_attention import prefill_attention
 
+PADDED_TOKENS = 3
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}  # absolute
 
 
@@ -42,6 +43,11 @@ class Case:
     alibi: bool = False
     causal: bool = True
     tile: int = 0  # keys per iteration; 0: what the tuning table says
+
+    @property
+    def num_tokens(self) -> int:
+        """Of the flat batch, padding included."""
+        return sum(self.q_lens) + PADDED_TOKENS
 
     def __str__(self) -> str:
         extra = [
@@ -70,9 +76,6 @@ class Batch:
     v_cache: Tensor
     plan: AttentionPlan
     work: AttentionWork
-
-
-PADDED_TOKENS = 3
 
 
 def build(case: Case, device: torch.device, seed: int = 0, spare_seqs: int = 0) -> Batch:
@@ -108,7 +111,7 @@ def build(case: Case, device: torch.device, seed: int = 0, spare_seqs: int = 0) 
     )
     work = make_work(
         num_seqs=len(lens),
-        num_tokens=num_tokens + PADDED_TOKENS,
+        num_tokens=case.num_tokens,
         num_heads=case.heads,
         num_kv_heads=case.kv_heads,
         head_dim=case.dim,

@@ -32,16 +32,20 @@ from engine.kernels.rope_cache import HeadLayout, rope_cache_gpu
 from engine.kernels.sample_gumbel import make_draw_buffers
 from engine.kernels.sample_step import sample_step
 from engine.kernels.skinny_gemm import skinny_gemm
+from engine.kernels.tuning import TUNED, Launch
 from tests.unit.kernels.ahead_of_time import SHARED_LIMIT, Usage, compile_for
 from tests.unit.kernels.row_cases import sample_rows
 
 CPU = torch.device("cpu")
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 HEADS, KV_HEADS, BLOCK, SEQS, TOKENS = 32, 8, 64, 256, 512
+TUNED_LABELS = ("bfloat16 64", "bfloat16 128", "tuned 64", "tuned 128")
 MOST_SPILLED = 256  # bytes per thread, outside the tuned shapes
 
 
-def attention(dim: int, dtype: torch.dtype, options: bool = False, tile: int = 0) -> None:
+def attention(
+    dim: int, dtype: torch.dtype, options: bool = False, tile: int = 0, tuned: bool = False
+) -> None:
     ints = partial(torch.zeros, dtype=torch.int32)
     plan = AttentionPlan(
         q_start=ints(SEQS + 1),
@@ -59,6 +63,8 @@ def attention(dim: int, dtype: torch.dtype, options: bool = False, tile: int = 0
         head_dim=dim,
         dtype=dtype,
         device=CPU,
+        decode=tuned_row("decode", dim) if tuned else None,
+        prefill=tuned_row("prefill", dim) if tuned else None,
     )
     plan_attention(work, plan)
     if tile:
@@ -72,6 +78,11 @@ def attention(dim: int, dtype: torch.dtype, options: bool = False, tile: int = 0
     out_THD = torch.zeros(TOKENS, HEADS, dim, dtype=dtype)
     for kernel in (decode_attention, prefill_attention):
         kernel(out_THD, q_THD, cache, cache, plan.block_table, work, dim**-0.5, **scores)
+
+
+def tuned_row(kernel: str, dim: int) -> Launch:
+    """Of any device and Triton version."""
+    return next(row for key, row in TUNED.items() if key[0] == kernel and key[2] == dim)
 
 
 def rows(dtype: torch.dtype) -> None:
@@ -135,6 +146,8 @@ def launches(extent: str) -> Iterator[tuple[int, str, Callable[[], None]]]:
                 name = f"{str(dtype)[6:]} {dim}"
                 if everything or _covered(capability, dtype, dim, wide):
                     yield capability, name, partial(attention, dim, dtype)
+        for dim in (64, 128) if capability == 90 else ():
+            yield capability, f"tuned {dim}", partial(attention, dim, BF16, tuned=True)
         if capability == 90 or everything:
             yield capability, "bfloat16 64 options", partial(attention, 64, BF16, options=True)
         if everything:
@@ -162,7 +175,7 @@ def complaint(use: Usage, label: str) -> str | None:
         return f"needs {use.shared} bytes of shared memory, {SHARED_LIMIT[use.capability]} exist"
     if use.programs_per_sm < 1:
         return "does not fit a multiprocessor"
-    tuned = use.capability == 90 and label in ("bfloat16 64", "bfloat16 128")
+    tuned = use.capability == 90 and label in TUNED_LABELS
     if use.spilled > (0 if tuned else MOST_SPILLED):
         return f"spills {use.spilled} bytes per thread"
     if tuned and use.kernel == "decode_attention_kernel":

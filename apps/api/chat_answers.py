@@ -25,20 +25,25 @@ from apps.api.parsers import (
     pipeline_for,
 )
 from apps.api.prompt import Prompt
-from apps.api.rendering import THINKING_SWITCHES, template_kwargs
+from apps.api.rendering import template_kwargs
 from apps.api.schemas import ChatBody
+from apps.api.template_traits import THINKING_SWITCHES
 from engine.errors import InvalidRequest
 from engine.messages import ChoiceDelta, Counts, Finish
 from engine.sampling_params import SamplingParams, ThinkingBudget
 from engine.tokenizer import Tokenizer
 
 
-def chat_pipelines(body: ChatBody, text: ModelText, prompt: Prompt) -> list[Pipeline]:
-    """One parser per choice; none when all that the model may write is content."""
+def chat_pipelines(
+    params: SamplingParams, body: ChatBody, text: ModelText, prompt: Prompt
+) -> list[Pipeline]:
+    """One parser per choice; none when all that the model may write is content. Call it after
+    `follow_form`: where a form leaves no room for reasoning, its marks are content."""
     tool = parser_of_calls(body, text)
     if tool is None and text.parsers.reasoning is None:
         return []
-    thinking = _thinks(body, text)
+    form = params.structured_outputs
+    thinking = _thinks(body, text) and (form is None or form.thought is not None)
     functions = [spec.function for spec in body.offered]
     return [
         pipeline_for(
@@ -63,9 +68,9 @@ def follow_form(
     parser = parser_of_calls(body, text)
     form = form_with_calls(body, parser, params.structured_outputs)
     if form is not None:
-        form.thought = thought_of(
-            text.parsers.reasoning, prompt=prompt.tail, thinking=_thinks(body, text)
-        )
+        # an opening of reasoning would be likelier than a form's first tokens, which nobody expects
+        thinking = _thinks(body, text, unsaid=text.thinks)
+        form.thought = thought_of(text.parsers.reasoning, prompt=prompt.tail, thinking=thinking)
     params.structured_outputs = form
     unmet = form is None and any(tool.function.strict for tool in body.offered)
     return ("tools.function.strict",) if unmet else ()
@@ -104,9 +109,10 @@ def _own_tokens(text: ModelText, markers: Iterable[str]) -> list[int]:
     return [ids[0] for ids in spelled if len(ids) == 1]
 
 
-def _thinks(body: ChatBody, text: ModelText) -> bool:
+def _thinks(body: ChatBody, text: ModelText, *, unsaid: bool = True) -> bool:
     given = template_kwargs(body, text.template_words)
-    return all(given.get(switch, True) for switch in THINKING_SWITCHES)
+    said = [given[switch] for switch in THINKING_SWITCHES if switch in given]
+    return all(said) if said else unsaid
 
 
 class ChatAnswer(Answer):

@@ -94,8 +94,8 @@ class ChatCompletions(GenerationConsumer[ChatBody]):
         self, rid: str, body: ChatBody, text: ModelText, params: SamplingParams,
         prompts: list[Prompt],
     ) -> Answer:  # fmt: skip
-        pipelines = chat_pipelines(body, text, prompts[0])
         unmet = follow_form(params, body, text, prompts[0])
+        pipelines = chat_pipelines(params, body, text, prompts[0])
         unmet += self.limit(params, body, text, prompts[0])
         keep_ids = text.ids_of(pipelines[0].keeps) if pipelines else frozenset[int]()
         wishes = Wishes.of(body, text.options)

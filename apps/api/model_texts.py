@@ -8,7 +8,13 @@ from pathlib import Path
 
 from apps.api.chat_messages import PLAIN_FORM, TemplateForm
 from apps.api.parsers import ParserChoice, UnknownParser, parsers_for, pipeline_for
-from apps.api.template_traits import Template, model_type_of, template_form_of, words_of
+from apps.api.template_traits import (
+    Template,
+    model_type_of,
+    template_form_of,
+    thinks_unasked,
+    words_of,
+)
 from apps.models.catalog import PLAIN_TEXT, TextOptions
 from engine.chat_template import ChatTemplate
 from engine.errors import EngineStartError, InvalidRequest
@@ -29,6 +35,7 @@ class ModelText:
     form: TemplateForm
     special_ids: dict[str, int]  # special tokens by their text
     options: TextOptions = PLAIN_TEXT
+    thinks: bool = True  # where a request says nothing of it
 
     def ids_of(self, specials: frozenset[str]) -> frozenset[int]:
         """Those of the texts that are special tokens of this model, as ids."""
@@ -41,7 +48,14 @@ class ModelText:
         tried = ChildTemplate(source, specials)
         form = template_form_of(tried, self.options.chat_template_content_format)
         template = ChatTemplate(source, specials) if vouched else tried
-        return replace(self, template=template, template_words=words_of(source), form=form)
+        words = words_of(source)
+        return replace(
+            self,
+            template=template,
+            template_words=words,
+            form=form,
+            thinks=thinks_unasked(tried, words, form),
+        )
 
 
 @lru_cache(maxsize=MAX_TOKENIZERS)

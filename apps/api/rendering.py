@@ -7,6 +7,7 @@ from typing import Any
 from apps.api.model_texts import ModelText
 from apps.api.prompt import Prompt
 from apps.api.schemas import ChatBody, GenerationBody
+from apps.api.template_traits import THINKING_SWITCHES
 from apps.models.catalog import CatalogModel
 from engine.chat_template import MAX_CHARS
 from engine.errors import EngineStartError, InvalidRequest
@@ -15,7 +16,6 @@ TAIL_CHARS = 256  # of a rendered prompt; reasoning parsers look for a marker at
 RESERVED_NAMES = frozenset(
     {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "self"}
 )
-THINKING_SWITCHES = ("enable_thinking", "thinking")  # names that templates use
 
 
 def render_chat(

@@ -14,6 +14,7 @@ from engine.template_process import ChildTemplate
 
 _FORMATS: dict[str, Parts] = {"string": "join", "openai": "wrap"}
 _WORDS = re.compile(r"\w+")
+THINKING_SWITCHES = ("enable_thinking", "thinking")  # names that templates use
 
 Template = ChatTemplate | ChildTemplate
 
@@ -44,6 +45,24 @@ def template_form_of(template: Template, content_format: str = "auto") -> Templa
     return TemplateForm(parts=parts)
 
 
+def thinks_unasked(template: Template, words: frozenset[str], form: TemplateForm) -> bool:
+    """Whether the model may reason where nobody said: the template then shows what it shows with
+    its switch on. Without a switch nothing is known against it. At most two small renders."""
+    switch = next((name for name in THINKING_SWITCHES if name in words), None)
+    if switch is None:
+        return True
+    talk = [{"role": "user", "content": _asked(form)}]
+    said: dict[str, Any] = {switch: True}
+    try:
+        return template.render(talk) == template.render(talk, **said)
+    except InvalidRequest:
+        return True
+
+
+def _asked(form: TemplateForm) -> Any:
+    return [{"type": "text", "text": "x"}] if form.parts == "wrap" else "x"
+
+
 def _parts_of(template: Template) -> Parts:
     """How contents reach the template: it may show lists of parts, and may be lost without."""
     part = {"type": "text", "text": "probe text"}
@@ -65,9 +84,8 @@ def _shows_call(template: Template, form: TemplateForm) -> bool:
     function = {"name": "probe_function", "arguments": arguments}
     call = {"id": "call00000", "type": "function", "function": function}
     content = None if form.null_content else ""
-    asked: Any = [{"type": "text", "text": "x"}] if form.parts == "wrap" else "x"
     talk: list[dict[str, Any]] = [
-        {"role": "user", "content": asked},
+        {"role": "user", "content": _asked(form)},
         {"role": "assistant", "content": content, "tool_calls": [call]},
         {"role": "tool", "content": "1", "tool_call_id": "call00000"},
     ]

@@ -7,7 +7,7 @@ import pytest
 from apps.api.chat_messages import Message, TemplateForm
 from apps.api.rendering import template_kwargs
 from apps.api.schemas import ChatBody
-from apps.api.template_traits import template_form_of, words_of
+from apps.api.template_traits import template_form_of, thinks_unasked, words_of
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
 
@@ -52,6 +52,22 @@ def test_the_form_of_contents_is_the_one_that_shows_them(source: str, parts: str
     assert template_form_of(template).parts == parts
     assert template_form_of(template, "string").parts == "join"
     assert template_form_of(template, "openai").parts == "wrap"
+
+
+@pytest.mark.parametrize(
+    ("source", "thinks"),
+    [
+        ("{{ messages[0].content }}", True),
+        ("{% if enable_thinking is defined and enable_thinking is false %}closed{% endif %}", True),
+        ("{% if enable_thinking %}Think first.{% endif %}", False),
+        ("{{ 'open' if thinking else 'closed' }}", False),
+    ],
+)
+def test_a_switch_that_is_off_unless_said_keeps_the_model_from_reasoning(
+    source: str, thinks: bool
+) -> None:
+    template = ChatTemplate(source, {})
+    assert thinks_unasked(template, words_of(source), template_form_of(template)) is thinks
 
 
 def test_parts_are_joined_kept_or_made() -> None:

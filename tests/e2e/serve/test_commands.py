@@ -67,7 +67,7 @@ def test_a_batch_goes_on_where_it_stopped(run, served, model, tmp_path):
     requests, answers = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     bodies = [
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
-        ("/v1/completions", {"prompt": "Once"}),
+        ("/v1/completions", {"prompt": "Once", "ignore_eos": True}),
         ("/v1/completions", {"prompt": "Once", "temperature": 9}),
         ("/v1/nothing", {}),
     ]
@@ -95,12 +95,15 @@ def test_a_batch_goes_on_where_it_stopped(run, served, model, tmp_path):
 
 
 def test_usage_sums_what_was_asked(served, client, model):
-    client.completions.create(model=model, prompt="Once", max_tokens=3)
+    client.completions.create(
+        model=model, prompt="Once", max_tokens=3, extra_body={"ignore_eos": True}
+    )
 
     def rows():
-        return json.loads(manage(served, "usage", "--json", "--by", "model,key").stdout)["groups"]
+        said = json.loads(manage(served, "usage", "--json", "--by", "model,key").stdout)
+        return [r for r in said["groups"] if r["model"] == model and r["key_id"] in client.api_key]
 
-    (row,) = wait_for(lambda: [r for r in rows() if r["model"] == model], what="usage")
+    (row,) = wait_for(rows, what="usage")
     assert row["completion_tokens"] >= 3
     refused = manage(served, "usage", "--since", "5 moons")
     told = "--since '5 moons' must be like 24h, 7d or 4w.\n"

@@ -45,7 +45,8 @@ def test_a_wheel_serves_the_model_and_the_admin(installed, tmp_path):
     assert where.stdout.strip() == str(installed / "inference_site")
     with serving(tmp_path / "home", env=env, program=("-m", "inference_site.cli")) as served:
         model = served.get("/v1/models")["data"][0]["id"]
-        reply = served.post("/v1/completions", {"model": model, "prompt": "Hi", "max_tokens": 3})
+        asked = {"model": model, "prompt": "Hi", "max_tokens": 3, "ignore_eos": True}
+        reply = served.post("/v1/completions", asked)
         assert reply["usage"]["completion_tokens"] == 3
         with urllib.request.urlopen(f"{served.url}/admin/login/", timeout=30) as page:
             html = page.read().decode()

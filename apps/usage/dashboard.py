@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +71,7 @@ class Facts:
     """What the queries answered; everything else is arithmetic."""
 
     cells: list[Cell]
+    totals: list[Cell]  # of the cells, over all steps
     steps: dict[dt.datetime, tuple[Amounts, Histograms]]  # of the span and the one before
     keys: list[Line]
     names: dict[str, KeyName]
@@ -93,8 +95,8 @@ class Dashboard:
             "cards": self._cards(facts),
             "tables": tables,
             "heat": _heat_rows(report.heat(self.span, self.which)),
-            "models": sorted({cell.model for cell in facts.cells}),
-            "adapters": sorted({cell.adapter for cell in facts.cells if cell.adapter}),
+            "models": sorted({total.model for total in facts.totals}),
+            "adapters": sorted({total.adapter for total in facts.totals if total.adapter}),
             "data": {
                 "labels": [_label(at, self.span) for at in self.span.steps()],
                 "tokens": self._tokens(facts),
@@ -108,8 +110,10 @@ class Dashboard:
         both = Period(self.span.before().start, self.span.end, self.span.grain)
         keys = report.per_key(self.span, self.which)
         everyone = self.form.value("group") == "owner"
+        cells = report.cells(self.span, self.which)
         return Facts(
-            cells=report.cells(self.span, self.which),
+            cells=cells,
+            totals=report.totals(cells),
             steps=report.latencies(both, self.which),
             keys=keys,
             names=report.key_names(None if everyone else [line.name for line in keys[:TOP]]),
@@ -128,7 +132,7 @@ class Dashboard:
     def _cards(self, facts: Facts) -> list[Card]:
         now, histograms = self._totals(facts, before=False)
         before, _ = self._totals(facts, before=True)
-        errors = sum(c.amounts["requests"] for c in facts.cells if c.status in statuses(FAILED))
+        errors = sum(c.amounts["requests"] for c in facts.totals if c.status in statuses(FAILED))
 
         def against(name: str) -> float | None:
             return now[name] / before[name] - 1 if before[name] else None
@@ -163,8 +167,8 @@ class Dashboard:
         }
 
     def _statuses(self, facts: Facts) -> dict[str, list[float]]:
-        at = report.summed(((cell.at, cell.status), cell.amounts) for cell in facts.cells)
-        return {status: self._series(at, status, "requests") for status in Status.values}
+        at = _summed(((cell.at, cell.status), cell.amounts["requests"]) for cell in facts.cells)
+        return {status: self._series(at, status) for status in Status.values}
 
     def _waits(self, facts: Facts, metric: str) -> dict[str, list[float | None]]:
         none: list[float | None] = [None] * len(report.SHARES)
@@ -204,35 +208,34 @@ class Dashboard:
             return facts.keys
         if group == "owner":
             return report.owners_of(facts.keys, facts.names)
-        return report.folded((getattr(c, group), c.amounts, c.at) for c in facts.cells)
+        return report.folded((getattr(c, group), c.amounts, c.at) for c in facts.totals)
 
     def _groups(self, facts: Facts) -> dict[str, Any]:
         """One series for each of the busiest groups."""
         group, metric = self.form.value("group"), self.form.value("metric")
         lines = self._lines(group, facts)[:SERIES]
         wanted = {line.name: self._label(group, line, facts.names) for line in lines}
-        at = report.summed(self._group_cells(group, set(wanted), facts))
-        series = {label: self._series(at, name, metric) for name, label in wanted.items()}
+        at = _summed(self._group_steps(group, metric, set(wanted), facts))
+        scale = 1e-6 if metric == "micros" else 1
+        series = {label: self._series(at, name, scale) for name, label in wanted.items()}
         return {"metric": METRICS[metric], "series": series}
 
-    def _group_cells(
-        self, group: str, wanted: set[str], facts: Facts
-    ) -> Iterable[tuple[tuple[dt.datetime, str], Amounts]]:
+    def _group_steps(
+        self, group: str, metric: str, wanted: set[str], facts: Facts
+    ) -> Iterable[tuple[tuple[dt.datetime, str], int]]:
         if group not in ("key", "owner"):
-            return (((c.at, getattr(c, group)), c.amounts) for c in facts.cells)
+            return (((c.at, getattr(c, group)), c.amounts[metric]) for c in facts.cells)
         if group == "key":
-            return report.key_steps(self.span, self.which, wanted)
+            return report.key_steps(self.span, self.which, wanted, metric)
         members: dict[str, set[str]] = {owner: set() for owner in wanted}
         for line in facts.keys:
             owner = facts.names[line.name].owner if line.name in facts.names else ""
             if owner in wanted:
                 members[owner].add(line.name)
-        return report.owner_steps(self.span, self.which, members)
+        return report.owner_steps(self.span, self.which, members, metric)
 
-    def _series(self, at: dict[Any, Amounts], name: str, metric: str) -> list[float]:
-        scale = 1e-6 if metric == "micros" else 1
-        steps = self.span.steps()
-        return [at[step, name][metric] * scale if (step, name) in at else 0 for step in steps]
+    def _series(self, at: Counter[Any], name: str, scale: float = 1) -> list[float]:
+        return [at[step, name] * scale for step in self.span.steps()]
 
     def _label(self, group: str, line: Line, names: dict[str, KeyName]) -> str:
         if group == "key" and line.name in names:
@@ -248,6 +251,14 @@ class Dashboard:
         values["start"] = f"{self.span.start:%Y-%m-%dT%H:%M}"
         values["end"] = f"{self.span.end:%Y-%m-%dT%H:%M}"
         return self.log_url(urlencode({k: v for k, v in (values | more).items() if v}))
+
+
+def _summed(steps: Iterable[tuple[Any, int]]) -> Counter[Any]:
+    """Add up amounts of equal keys."""
+    sums: Counter[Any] = Counter()
+    for key, amount in steps:
+        sums[key] += amount
+    return sums
 
 
 def compact(number: float) -> str:

@@ -7,9 +7,8 @@ what is asked by key or owner reads the rows of keys, and those come from an ind
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import (
@@ -33,6 +32,7 @@ LATENCIES = ("ttft", "itl")
 SHARES = (0.5, 0.95, 0.99)
 Amounts = dict[str, int]
 Histograms = dict[str, list[int]]  # metric → counts per bucket
+Steps = list[tuple[tuple[dt.datetime, str], int]]
 Sums = QuerySet[Any]
 
 
@@ -56,7 +56,7 @@ class Which:
         return rows.filter(**{name: value for name, value in exact.items() if value})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cell:
     """Amounts of one step and one combination of names."""
 
@@ -146,20 +146,17 @@ def per_key(span: Period, which: Which) -> list[Line]:
     return busiest(Line(r["key_id"], r["key_id"], _amounts(r), r["last"]) for r in lines)
 
 
-def key_steps(
-    span: Period, which: Which, key_ids: Collection[str]
-) -> list[tuple[tuple[dt.datetime, str], Amounts]]:
-    """Amounts per step of these keys."""
+def key_steps(span: Period, which: Which, key_ids: Collection[str], metric: str) -> Steps:
+    """One amount per step and key, of these keys."""
     rows, column = by_step(span)
     rows = which.of(rows, per_key=True).filter(key_id__in=sorted(key_ids))
-    found = rows.values(column, "key_id").annotate(**_sums()).order_by()
-    return [((_moment(row[column]), row["key_id"]), _amounts(row)) for row in found]
+    return _steps(rows, column, "key_id", metric)
 
 
 def owner_steps(
-    span: Period, which: Which, members: Mapping[str, Collection[str]]
-) -> list[tuple[tuple[dt.datetime, str], Amounts]]:
-    """Amounts per step of these owners; `members` names each one's keys. Added up by the database:
+    span: Period, which: Which, members: Mapping[str, Collection[str]], metric: str
+) -> Steps:
+    """One amount per step and owner; `members` names each one's keys. Added up by the database:
     an owner may have hundreds of keys."""
     if not any(members.values()):
         return []
@@ -167,8 +164,12 @@ def owner_steps(
     cases = [When(key_id__in=sorted(keys), then=Value(owner)) for owner, keys in members.items()]
     rows = which.of(rows, per_key=True).filter(key_id__in=sorted(set().union(*members.values())))
     rows = rows.annotate(owner=Case(*cases, output_field=CharField()))
-    found = rows.values(column, "owner").annotate(**_sums()).order_by()
-    return [((_moment(row[column]), row["owner"]), _amounts(row)) for row in found]
+    return _steps(rows, column, "owner", metric)
+
+
+def _steps(rows: Sums, column: str, group: str, metric: str) -> Steps:
+    found = rows.values_list(column, group).annotate(amount=Sum(metric)).order_by()
+    return [((_moment(at), name), amount) for at, name, amount in found]
 
 
 def key_names(key_ids: Collection[str] | None = None) -> dict[str, KeyName]:
@@ -189,6 +190,19 @@ def keys_of_owner_ids(ids: Collection[str]) -> frozenset[str]:
     return frozenset(
         UsageKey.objects.filter(owner_id__in=list(ids)).values_list("key_id", flat=True)
     )
+
+
+def totals(cells: Iterable[Cell]) -> list[Cell]:
+    """Add up the steps of each combination of names; `at` is its last step."""
+    sums: dict[tuple[str, str, str], Cell] = {}
+    for cell in cells:
+        names = (cell.model, cell.adapter, cell.status)
+        if (total := sums.get(names)) is None:
+            sums[names] = replace(cell, amounts=dict(cell.amounts))
+        else:
+            add(total.amounts, cell.amounts)
+            total.at = max(total.at, cell.at)
+    return list(sums.values())
 
 
 def folded(lines: Iterable[tuple[str, Amounts, Any]]) -> list[Line]:
@@ -220,14 +234,6 @@ def owners_of(lines: Sequence[Line], names: Mapping[str, KeyName]) -> list[Line]
         (names[line.name].owner if line.name in names else "", line.amounts, line.last)
         for line in lines
     )
-
-
-def summed(cells: Iterable[tuple[Any, Amounts]]) -> dict[Any, Amounts]:
-    """Add up amounts of equal keys."""
-    sums: defaultdict[Any, Amounts] = defaultdict(lambda: dict.fromkeys(SUM_FIELDS, 0))
-    for key, amounts in cells:
-        add(sums[key], amounts)
-    return dict(sums)
 
 
 def _sums() -> dict[str, Any]:

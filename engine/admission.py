@@ -11,6 +11,8 @@ from engine.errors import InvalidRequest, PagodaError, QuotaExceeded, RateLimite
 from engine.messages import Bill, QueueBody
 from engine.settings import setting
 
+WHOSE = {"key": "This key", "owner": "The owner of this key", "model": "The users of this model"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
@@ -37,8 +39,9 @@ class ClientSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRule:
-    """kind: rpm, tpm, slots, budget (tokens) or money (millionths); subject: key:<public id> or
-    owner:<id>. A budget with a period, "day" or "month" in UTC, begins anew with each."""
+    """kind: rpm, tpm, slots, budget (tokens) or money (millionths); subject: key:<public id>,
+    owner:<id> or model:<name>. A budget with a period, "day" or "month" in UTC, begins anew with
+    each."""
 
     kind: str
     subject: str
@@ -98,7 +101,7 @@ def new_rid() -> str:
 
 def refusal(verdict: str, rule: LimitRule, admission: Admission, rest: list[Any]) -> PagodaError:
     """The error for a LIMIT or TOO_LARGE reply of admit.lua."""
-    whose = "This key" if rule.subject.startswith("key:") else "The owner of this key"
+    whose = WHOSE[rule.subject.partition(":")[0]]
     money = rule.kind == "money"
     if verdict == "TOO_LARGE":
         reserve = f"{admission.reserve_tokens} tokens"

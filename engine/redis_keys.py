@@ -65,6 +65,6 @@ def checkpoint(engine: str) -> str:
 
 
 def limit(kind: str, subject: str) -> str:
-    """`kind` is rpm, tpm, slots, spent, held, paid or owed; `subject` is key:<id> or owner:<id>,
-    for a budget with a period followed by :<day or month>."""
+    """`kind` is rpm, tpm, slots, spent, held, paid or owed; `subject` is key:<id>, owner:<id>
+    or model:<name>, for a budget with a period followed by :<day or month>."""
     return f"pgd:lim:{kind}:{subject}"

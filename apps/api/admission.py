@@ -70,7 +70,7 @@ def fit(
         )
     asked = asked_tokens(body)
     if asked is None:
-        left = min(room - longest, _within_key(key, prompts, params.n))
+        left = min(room - longest, _within_limits(key, model, prompts, params.n))
         params.max_tokens = left if params.max_tokens is None else min(params.max_tokens, left)
         params.min_tokens = min(params.min_tokens, params.max_tokens)
     elif longest + asked > room:
@@ -108,7 +108,7 @@ def admission_for(
         key_id=key.public_id,
         key_epoch=key.epoch,
         catalog_epoch=catalog_epoch,
-        rules=key.rules,
+        rules=key.rules + model.rules,
         reserve_tokens=num_in + num_out,
         reserve_micros=-(-(num_in * price.input_micros + num_out * price.output_micros) // MILLION),
         bill=bill,
@@ -142,9 +142,9 @@ def _bill(call: Call, model: CatalogModel, key: KeySnapshot, price: Price) -> Bi
     )
 
 
-def _within_key(key: KeySnapshot, prompts: list[Prompt], n: int) -> int:
-    """Output tokens per choice that the key's smallest token limit could ever admit."""
-    limits = [rule.limit for rule in key.rules if rule.kind in TOKEN_LIMITS]
+def _within_limits(key: KeySnapshot, model: CatalogModel, prompts: list[Prompt], n: int) -> int:
+    """Output tokens per choice that the smallest limit of tokens could ever admit."""
+    limits = [rule.limit for rule in key.rules + model.rules if rule.kind in TOKEN_LIMITS]
     if not limits:
         return 10**15
     spare = min(limits) - sum(len(prompt.token_ids) for prompt in prompts)

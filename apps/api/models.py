@@ -24,6 +24,7 @@ LIMITS = {
     "micros_per_day": ("money", "day"),
     "micros_per_month": ("money", "month"),
 }
+RATES = ("rpm", "tpm", "parallel")
 BUDGETS = tuple(name for name, (kind, _) in LIMITS.items() if kind in ("budget", "money"))
 
 
@@ -46,12 +47,28 @@ def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | N
     )
 
 
-class Limited(models.Model):
-    """What one key, or all keys of one owner together, may use. Days and months are UTC's."""
+class Rated(models.Model):
+    """How fast something may be used: a model by all together, a key, all keys of an owner."""
 
     rpm = _limit("Requests per minute.")
     tpm = _limit("Tokens per minute.")
     parallel = _limit("Requests at the same time.")
+
+    class Meta:
+        abstract = True
+
+    def rules(self, subject: str) -> tuple[LimitRule, ...]:
+        """The limits that are set, as admission takes them."""
+        return tuple(
+            LimitRule(kind=kind, subject=subject, limit=limit, period=period)
+            for name, (kind, period) in LIMITS.items()
+            if (limit := getattr(self, name, None))
+        )
+
+
+class Limited(Rated):
+    """What one key, or all keys of one owner together, may use. Days and months are UTC's."""
+
     budget_tokens = _limit("Tokens that may be spent in all.")
     tokens_per_day = _limit("Tokens that may be spent each day.")
     tokens_per_month = _limit("Tokens that may be spent each month.")
@@ -60,14 +77,6 @@ class Limited(models.Model):
 
     class Meta:
         abstract = True
-
-    def rules(self, subject: str) -> tuple[LimitRule, ...]:
-        """Those that are set, as admission takes them."""
-        return tuple(
-            LimitRule(kind=kind, subject=subject, limit=limit, period=period)
-            for name, (kind, period) in LIMITS.items()
-            if (limit := getattr(self, name))
-        )
 
 
 class Owner(Limited):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from engine.client import LimitRule
 from engine.pooling.card import PoolingCard
 
 
@@ -44,6 +45,7 @@ class CatalogModel:
     load_s: float = 0.0  # how long the last load took
     text: TextOptions = PLAIN_TEXT
     pooling: PoolingCard | None = None  # None: it generates
+    rules: tuple[LimitRule, ...] = ()  # limits of the model, whoever asks
     by_priority: bool = False  # the engine orders waiting requests by their `priority`
 
 

@@ -8,6 +8,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
+from apps.api.models import Rated
+
 NAME_FORM = RegexValidator(
     r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z",
     "Use letters, digits and . _ - / : (at most 128 characters, the first a letter or digit).",
@@ -45,7 +47,7 @@ class ServedModelQuerySet(models.QuerySet["ServedModel"]):
         return self.wanted().filter(max_model_len__gt=0)
 
 
-class ServedModel(models.Model):
+class ServedModel(Rated):
     """One base model that clients ask for by `name` or an alias."""
 
     name = models.CharField(max_length=128, unique=True, validators=[NAME_FORM])

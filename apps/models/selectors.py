@@ -95,5 +95,6 @@ def _entry(row: ServedModel, name: str) -> CatalogModel:
         load_s=row.load_s,
         text=TextOptions(**{k: v for k, v in row.engine_options.items() if k in TEXT_OPTIONS}),
         pooling=msgspec.convert(row.pooling, PoolingCard) if row.pooling else None,
+        rules=row.rules(f"model:{row.name}"),
         by_priority=row.engine_options.get("scheduling_policy") == "priority",
     )

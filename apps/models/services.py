@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
+from apps.api.models import RATES
 from apps.api.services import Actor, audit_record
 from apps.lora.models import Adapter
 from apps.models.models import CatalogEpoch, Desired, EngineInstance, ServedModel, State
@@ -118,6 +119,20 @@ def model_keep_alive_set(*, name: str, seconds: int | None, actor: Actor = SYSTE
         raise ModelNotFound(f"There is no model '{name}'.", param="model")
     audit_record(actor=actor, action="model.keep_alive", subject=name, seconds=seconds)
     transaction.on_commit(catalog_publish)
+
+
+@transaction.atomic
+def model_limits_set(*, name: str, actor: Actor = SYSTEM, **limits: int | None) -> None:
+    """`rpm`, `tpm` and `parallel` of a model, for all keys together; None: no limit. At once.
+
+    Raises `InvalidRequest` for a bad limit, `ModelNotFound`."""
+    for limit, value in limits.items():
+        if limit not in RATES or (value is not None and not 1 <= value <= 10**15):
+            raise InvalidRequest(f"'{limit}' must be a whole number above 0, or null.", param=limit)
+    if ServedModel.objects.filter(name=name).update(**limits) != 1:
+        raise ModelNotFound(f"There is no model '{name}'.", param="model")
+    audit_record(actor=actor, action="model.limits", subject=name, **limits)
+    catalog_changed()
 
 
 @transaction.atomic

@@ -111,6 +111,26 @@ def test_keys_of_one_owner_share_its_limits(stack: Stack, client: httpx.Client) 
     assert float(third.headers["retry-after"]) > 0
 
 
+MODEL_LIMITS = """
+from apps.models.services import model_limits_set
+model_limits_set(name="tiny", rpm=json.loads(sys.argv[1]))
+"""
+
+
+def test_a_model_has_limits_for_all_keys_together(stack: Stack, client: httpx.Client) -> None:
+    stack.manage(MODEL_LIMITS, "1")
+    try:
+        found = [
+            client.post("/v1/completions", json=BODY, headers=bearer(stack.keys[name]))
+            for name in ("full", "plain")
+        ]
+    finally:
+        stack.manage(MODEL_LIMITS, "null")
+    assert [reply.status_code for reply in found] == [200, 429]
+    assert "The users of this model may use 1 requests" in found[1].json()["error"]["message"]
+    assert client.post("/v1/completions", json=BODY).status_code == 200
+
+
 def test_a_rotated_key_lives_on_during_its_grace(client: httpx.Client) -> None:
     made = client.post("/api/keys", json={"name": "old"}).json()
     successor = client.post(f"/api/keys/{made['id']}/rotate", json={"grace_hours": 1}).json()

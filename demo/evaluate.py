@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -253,7 +254,8 @@ def check_split(
     by_hand = {entry["user"].strip().lower() for part in BY_HAND for entry in hand_written(part)}
     read, found = check(train_seed, shards, examples, keys, by_hand, workers)
     if found:
-        raise SystemExit(f"{len(found)} leaks in {read} training examples, such as: {found[:10]}")
+        kinds = ", ".join(f"{count} × {leak}" for leak, count in Counter(found).most_common(20))
+        raise SystemExit(f"{len(found)} leaks in {read} training examples: {kinds}")
     report.parts["split"] = {
         "training examples": read,
         "pairs": len(keys.pairs),

@@ -53,3 +53,18 @@ def test_every_scored_example_is_held_out_and_counted() -> None:
 def test_an_unknown_kind_of_key_is_an_error() -> None:
     with pytest.raises(ValueError, match="Unknown split key"):
         held_keys([replace(EXAMPLES[0], keys=("colour:red",))])
+
+
+@pytest.mark.parametrize(
+    ("reply", "leaks_name"),
+    [
+        ("Flutes and drums.", False),
+        ("She sells many things. Flutes, mostly.", False),
+        ("It belongs to Flutes Kramer.", True),
+        ("Odile is here.", True),
+    ],
+)
+def test_a_plural_that_begins_a_sentence_is_no_name(reply: str, leaks_name: bool) -> None:
+    talk = [{"role": "user", "content": "who?"}, {"role": "assistant", "content": reply}]
+    example = replace(EXAMPLES[0], messages=talk, keys=())
+    assert bool(leaks(example, Keys(names={"Flutes", "Odile"}), set())) is leaks_name

@@ -21,7 +21,7 @@ from demo.corpus.chat import START, Answer, parse, prompt, render
 from demo.corpus.conversation import held_out
 from demo.corpus.core import Example, Json, Message, Split
 from demo.generate import Generator
-from demo.scoring import is_json_answer, is_pirate, is_terse, meets, repeated_share
+from demo.scoring import fulfils, is_json_answer, is_pirate, is_terse, meets, repeated_share
 from demo.split_check import check, held_keys
 
 HERE = Path(__file__).parent
@@ -115,7 +115,7 @@ class Report:
 
 
 def _misses(examples: list[Example], replies: list[str]) -> list[Json]:
-    wrong = [(e, r) for e, r in zip(examples, replies, strict=True) if not meets(e.expect, r)]
+    wrong = [(e, r) for e, r in zip(examples, replies, strict=True) if not fulfils(e, r)]
     return [
         {"user": e.messages[-2]["content"][-300:], "expect": e.expect, "reply": r[:300]}
         for e, r in wrong[:MISSES_SHOWN]
@@ -129,7 +129,7 @@ def score_tasks(
     for task in (t for t in tasks if t not in report.parts):
         examples = held_out(seed, task, count)
         replies = base.replies([prompt(e) for e in examples])
-        right = sum(meets(e.expect, r) for e, r in zip(examples, replies, strict=True))
+        right = sum(fulfils(e, r) for e, r in zip(examples, replies, strict=True))
         more: dict[str, Json] = {"misses": _misses(examples, replies)}
         if task == "story":
             more["samples"] = [

@@ -8,7 +8,7 @@ from collections import Counter
 
 from demo.corpus.adapted import PIRATE_START
 from demo.corpus.chat import parse
-from demo.corpus.core import Json
+from demo.corpus.core import Example, Json
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
@@ -34,14 +34,12 @@ def repeated_share(text: str) -> float:
 
 
 def _same(found: Json, wanted: Json) -> bool:
-    """Equal as JSON: `true` is not 1, and 3.0 is 3."""
-    return (type(found) is type(wanted) and found == wanted) or (
-        isinstance(found, int | float)
-        and isinstance(wanted, int | float)
-        and not isinstance(found, bool)
-        and not isinstance(wanted, bool)
-        and found == wanted
-    )
+    """Equal as JSON, at any depth: `true` is not 1, and 3.0 is 3."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(_same(found[k], wanted[k]) for k in wanted)
+    if isinstance(found, list) and isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(_same, found, wanted))
+    return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
 
 
 def _is_object(text: str, wanted: dict[str, Json]) -> bool:
@@ -49,11 +47,7 @@ def _is_object(text: str, wanted: dict[str, Json]) -> bool:
         found = json.loads(text)
     except ValueError:
         return False
-    return (
-        isinstance(found, dict)
-        and found.keys() == wanted.keys()
-        and all(_same(found[k], wanted[k]) for k in wanted)
-    )
+    return _same(found, wanted)
 
 
 def _last_number(text: str) -> float | None:
@@ -88,7 +82,7 @@ def meets(expect: dict[str, Json], reply: str) -> bool:
     text, kind = answer.content, expect["kind"]
     value: Json = expect.get("value")
     if kind == "calls":
-        return bool(answer.calls == value)
+        return _same(answer.calls, value)
     if kind == "no call":
         return answer.calls == [] and "<tool_call>" not in reply and meets(expect["then"], reply)
     if answer.calls != [] or not text:
@@ -124,6 +118,11 @@ def meets(expect: dict[str, Json], reply: str) -> bool:
             and all(_holds(text, word) for word in value)
         )
     raise ValueError(f"No rule for the expectation {kind!r}.")
+
+
+def fulfils(example: Example, reply: str) -> bool:
+    """The reply meets the example's rule, and it reasons where that was asked and nowhere else."""
+    return bool(parse(reply).reasoning) == example.thinking and meets(example.expect, reply)
 
 
 def is_pirate(text: str) -> bool:

@@ -59,7 +59,7 @@ ADAPTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The size of a run; the defaults are those of the committed model."""
+    """The size of a run. The committed model had more steps and a clock: demo/README.md."""
 
     steps: int = 12_500
     draft_steps: int = 3_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from demo.corpus.chat import reply_text
 from demo.corpus.conversation import HELD_TASKS, held_out
 from demo.evaluate import hand_written
-from demo.scoring import is_json_answer, is_pirate, is_terse, meets, repeated_share, sentences
+from demo.scoring import (
+    fulfils,
+    is_json_answer,
+    is_pirate,
+    is_terse,
+    meets,
+    repeated_share,
+    sentences,
+)
 
 TALE = " ".join(f"{chr(a)}{chr(b)}" for a in range(97, 106) for b in range(97, 106))
 CALL = [{"name": "f", "arguments": {"a": 1}}]
@@ -36,12 +45,15 @@ WRITTEN = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
         ({"kind": "json", "value": {"a": 1, "b": True}}, '{"b": true, "a": 1}', '{"b": 1, "a": 1}'),
         ({"kind": "json", "value": {"a": 1}}, '{"a": 1}', '{"a": 1, "b": 2}'),
         ({"kind": "json", "value": {"a": 1}}, '{"a": 1.0}', '{"a": "1"}'),
+        ({"kind": "json", "value": {"a": {"b": [1]}}}, '{"a": {"b": [1]}}', '{"a": {"b": [true]}}'),
+        ({"kind": "json", "value": {"a": None}}, '{"a": null}', '{"a": false}'),
         ({"kind": "upper"}, "YES 1", "Yes"),
         ({"kind": "lower"}, "yes 1", "Yes"),
         ({"kind": "starts", "value": "Sir"}, "Sir, yes.", "Yes, Sir."),
         ({"kind": "ends", "value": "Over."}, "Yes. Over.", "Over. Yes."),
         ({"kind": "one sentence"}, "It is 3.5 km.", "It is. It was."),
         ({"kind": "calls", "value": CALL}, WRITTEN, f"{WRITTEN}\n{WRITTEN}"),
+        ({"kind": "calls", "value": CALL}, WRITTEN, WRITTEN.replace("1", "true")),
         ({"kind": "no call", "then": {"kind": "any", "value": ["hi"]}}, "Hi", f"Hi {WRITTEN}"),
         ({"kind": "exact", "value": "Hi"}, "<think>\nx\n</think>\n\nHi", f"Hi{WRITTEN}"),
     ],
@@ -54,7 +66,14 @@ def test_rule(expect: dict[str, Any], right: str, wrong: str) -> None:
 @pytest.mark.parametrize("task", sorted(HELD_TASKS))
 def test_the_generators_own_answers_meet_their_rules(task: str) -> None:
     for example in held_out(11, task, 25):
-        assert meets(example.expect, reply_text(example.messages[-1]))
+        assert fulfils(example, reply_text(example.messages[-1]))
+
+
+def test_a_reply_reasons_where_that_was_asked_and_nowhere_else() -> None:
+    for example in held_out(11, "thinking", 5):
+        message = example.messages[-1]
+        assert not fulfils(example, message["content"])
+        assert not fulfils(replace(example, thinking=False), reply_text(message))
 
 
 def test_unknown_rule_is_an_error() -> None:

@@ -122,8 +122,15 @@ def load(transport: Transport, build: Callable[[OnProgress], Core]) -> Core:
     transport.beat_now()
     core = build(on_progress)
     progress.max_model_len, progress.kv_tokens = core.max_model_len, core.kv_tokens
-    progress.task = core.card.task.value if core.card is not None else ""
+    progress.task = _task(core)
     return core
+
+
+def _task(core: Core) -> str:
+    """What the model is for, as `EngineBeat.task` tells it."""
+    if core.card is not None:
+        return core.card.task.value
+    return "chat" if core.tokenizer is not None and core.tokenizer.chat_template else ""
 
 
 def _say_goodbye(args: DaemonArgs) -> None:

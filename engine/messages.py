@@ -260,7 +260,7 @@ class EngineBeat(Message, kw_only=True, omit_defaults=True):
     blocks_cached: int = 0
     max_model_len: int = 0
     kv_tokens: int = 0  # capacity of the KV cache
-    task: str = ""  # of a pooling model: embed, classify or token_classify
+    task: str = ""  # embed, classify or token_classify; chat: generates and has a template for it
     counters: dict[str, int] = {}  # names of `EngineCounters`, ever growing
     figures: StepFigures | None = None
     adapters: list[AdapterBeat] = []

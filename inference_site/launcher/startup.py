@@ -21,6 +21,10 @@ LINE_EVERY_S = 5.0  # without news
 ANSWER_S = 2.0
 FIRST_INPUT = {"input": "Once upon a time"}
 FIRST_CALLS: dict[str, tuple[str, dict[str, Any]]] = {  # task of a model → route, body
+    "chat": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "Tell me a short story."}]},
+    ),
     "": ("/v1/completions", {"prompt": "Once upon a time", "max_tokens": 32}),
     "embed": ("/v1/embeddings", FIRST_INPUT),
     "classify": ("/classify", FIRST_INPUT),
@@ -108,7 +112,7 @@ class Startup:
         return beats
 
     def _task(self) -> str:
-        """What the model is for, as its engine says; empty: it generates."""
+        """What the model is for, as its engine says; empty: it continues text."""
         return next((beat.task for beat in self._beats() if beat.model == self._model), "")
 
     def _finish(self) -> None:

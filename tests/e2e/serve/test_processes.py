@@ -27,6 +27,17 @@ def test_only_the_engine_holds_torch_after_a_chat(served, client, model):
     assert "-m engine" in holders.pop()
 
 
+def test_the_printed_call_chats_with_the_model(served):
+    """What a new user pastes first, word for word."""
+    wait_for(lambda: "  curl " in served.log.read_text(), what="the welcome")
+    log = served.log.read_text()
+    command = log[log.index("  curl ") :].split("\n\n")[0]
+    reply = subprocess.run(["bash", "-c", command], capture_output=True, timeout=LIMIT_S)
+    answer = json.loads(reply.stdout)
+    assert answer["object"] == "chat.completion"
+    assert len(answer["choices"][0]["message"]["content"].split()) > 15  # a story, not a sigh
+
+
 def test_a_closed_socket_frees_the_kv_blocks(served, client, model):
     """A bare socket, closed at the third chunk."""
     body = json.dumps(

@@ -134,6 +134,7 @@ def test_production_shows_no_secrets(tmp_path: Path) -> None:
     ("task", "route", "field"),
     [
         ("", "/v1/completions", "prompt"),
+        ("chat", "/v1/chat/completions", "messages"),
         ("embed", "/v1/embeddings", "input"),
         ("classify", "/classify", "input"),
         ("token_classify", "/pooling", "input"),

@@ -79,6 +79,12 @@ def split(parts: dict[str, Json]) -> str:
     return f"Read: {share}, for {kinds}. Leaks found: {leaks}."
 
 
+def stories(parts: dict[str, Json]) -> str:
+    """The stories that the evaluation kept, with their requests."""
+    told = (f"*{kept['user'].strip()}* {kept['reply']}" for kept in parts["story"]["samples"])
+    return "\n".join(f"{number}. {story}" for number, story in enumerate(told, 1))
+
+
 def replaced(text: str, name: str, body: str) -> str:
     """The text with a new body between the two marks of that name; ValueError without them."""
     marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -100,6 +106,7 @@ def main() -> None:
         "evaluation": lambda: table(parts),
         "by hand": lambda: by_hand(parts),
         "split": lambda: split(parts),
+        "stories": lambda: stories(parts),
         "phases": lambda: phases(log),
     }
     readme = (HERE / "README.md").read_text()

@@ -138,6 +138,11 @@ class EngineCore:
         """Tokens that the KV cache holds in all."""
         return self._cache.capacity_tokens
 
+    @property
+    def chats(self) -> bool:
+        """It generates, and its tokenizer has a chat template."""
+        return self.card is None and bool(self.tokenizer and self.tokenizer.chat_template)
+
     def submit(self, body: QueueBody) -> None:
         known = self._requests.get(body.rid)
         attempt = self._beams.attempt(body.rid) if known is None else known.body.attempt

@@ -47,6 +47,10 @@ class Core(Protocol):
     def card(self) -> PoolingCard | None:
         """None: the model generates."""
 
+    @property
+    def chats(self) -> bool:
+        """It generates, and its tokenizer has a chat template."""
+
     def submit(self, body: QueueBody) -> None:
         """Take a request. A bad one does not raise: it ends with a REFUSED delta."""
 

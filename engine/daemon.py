@@ -130,7 +130,7 @@ def _task(core: Core) -> str:
     """What the model is for, as `EngineBeat.task` tells it."""
     if core.card is not None:
         return core.card.task.value
-    return "chat" if core.tokenizer is not None and core.tokenizer.chat_template else ""
+    return "chat" if core.chats else ""
 
 
 def _say_goodbye(args: DaemonArgs) -> None:

@@ -104,6 +104,7 @@ class FakeCore:
         self.max_model_len = speed.max_model_len
         self.kv_tokens = speed.max_num_seqs * speed.max_model_len
         self.card = None
+        self.chats = False
         self.asleep = False
         self._waiting: deque[_Request] = deque()
         self._running: dict[str, _Request] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import demo
-from demo.figures import by_hand, merged, phases, replaced, split, table
+from demo.figures import by_hand, merged, phases, replaced, split, stories, table
 
 SETTINGS = {"seed": 7, "count": 200}
 JSON = {"right": 193, "total": 200, "share": 0.965, "goal": 0.97, "device": "cuda"}
@@ -51,6 +51,12 @@ def test_the_leak_check_is_told_as_it_was_run() -> None:
     assert shown.startswith("Read: 40,000 of the 3,200,000 training conversations")
     assert shown.endswith("for 1,200 pairs and 30 names. Leaks found: 0.")
     assert "has not been run" in split({})
+
+
+def test_stories_are_told_with_their_requests() -> None:
+    kept = [{"user": "A story? ", "reply": "Once."}, {"user": "Another.", "reply": "Twice."}]
+    shown = stories({"story": {"samples": kept}})
+    assert shown == "1. *A story?* Once.\n2. *Another.* Twice."
 
 
 def test_only_the_named_block_is_written_anew() -> None:

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import socket
 import stat
+import struct
 import sys
 from pathlib import Path
 
@@ -14,7 +15,18 @@ from engine.settings import SettingError
 
 BACKLOG = 2048
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python does not name it
-DROP_ALL = b"\x06\0\0\0" + bytes(4)  # struct sock_filter: BPF_RET | BPF_K, 0 bytes of the packet
+TCP_FLAGS, SYN, ACK = 13, 0x02, 0x10  # where a segment has its flags
+DROP_FIRST_SEGMENTS = b"".join(  # struct sock_filter: code, skip if true, skip if false, value
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, TCP_FLAGS),  # load the byte
+        (0x54, 0, 0, SYN | ACK),  # keep these two bits
+        (0x15, 0, 1, SYN),  # a SYN alone asks for a new connection
+        (0x06, 0, 0, 0),  # nothing of it passes
+        (0x06, 0, 0, 0xFFFFFFFF),  # all of it passes
+    )
+)
+ACCEPT_QUEUE = 24  # offset in struct tcp_info; of a listening socket: connections that wait
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -55,19 +67,28 @@ def listen_unix(path: Path) -> socket.socket:
 
 
 def stop_accepting(server: socket.socket) -> None:
-    """Let no new connection reach the socket, in any process that shares it.
+    """Let nobody begin to connect, in any process that shares the socket.
 
-    Closing resets the connections that wait to be accepted, whose requests are then lost. With
-    this filter their number only falls: a moment later all are accepted and closing harms nobody.
-    A caller that comes now is refused once the socket is closed. Without such filters (not Linux)
-    nothing happens.
+    Closing resets the connections that wait to be accepted, and those whose handshake is under
+    way: their requests are lost. With this filter both only become fewer; when `waiting` says 0,
+    closing harms nobody. A caller that comes now is refused once the socket is closed. Without
+    such filters (not Linux) nothing happens.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or server.family == socket.AF_UNIX:
         return
-    code = ctypes.create_string_buffer(DROP_ALL, len(DROP_ALL))
-    program = _FilterProgram(1, ctypes.addressof(code))
+    code = ctypes.create_string_buffer(DROP_FIRST_SEGMENTS, len(DROP_FIRST_SEGMENTS))
+    program = _FilterProgram(len(DROP_FIRST_SEGMENTS) // 8, ctypes.addressof(code))
     with contextlib.suppress(OSError):
         server.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))
+
+
+def waiting(server: socket.socket) -> int:
+    """Connections that no process has accepted yet; 0 where the system does not say."""
+    if sys.platform != "linux" or server.family == socket.AF_UNIX:
+        return 0
+    info = server.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACCEPT_QUEUE + 4)
+    (count,) = struct.unpack_from("=I", info, ACCEPT_QUEUE)
+    return int(count)
 
 
 class _FilterProgram(ctypes.Structure):

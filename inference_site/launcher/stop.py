@@ -13,13 +13,14 @@ import redis
 from engine import redis_keys
 from inference_site.config import ServerSettings
 from inference_site.launcher.children import Children
-from inference_site.launcher.listener import stop_accepting
+from inference_site.launcher.listener import stop_accepting, waiting
 from inference_site.launcher.signals import StopSignals
 from inference_site.redis import find_redis
 
 GRACE_S = 5.0
 SETTLE_LIMIT_S = 15.0
-LAST_ACCEPTED_S = 0.5  # those who connected last have sent their requests by then
+HANDSHAKE_S = 0.5  # who began to connect has done so by then
+LAST_ACCEPTED_S = 5.0  # a web process that gets no processor time accepts late
 
 
 def stop_all(
@@ -49,7 +50,10 @@ def _turn_away(children: Children, listener: socket, within_s: int, signals: Sto
         child.signal(signal.SIGUSR1)
     _wait(within_s, signals)
     stop_accepting(listener)
-    _wait(LAST_ACCEPTED_S, signals)
+    limit = time.monotonic() + LAST_ACCEPTED_S
+    _wait(HANDSHAKE_S, signals)
+    while waiting(listener) and not signals.hurry_asked and time.monotonic() < limit:
+        _wait(0.05, signals)
 
 
 def _wait(seconds: float, signals: StopSignals) -> None:

@@ -42,7 +42,7 @@ def rolling_restart(site: Installation, check: Checks) -> None:
     """Each web container is restarted under load."""
     with uncut(site, check, "a rolling restart"):
         for container in web(site):
-            docker("restart", "--time", "140", container)
+            docker("restart", "--time", "150", container)
             wait_for("its health", lambda c=container: health(c) == "healthy", 60)
 
 
@@ -56,7 +56,7 @@ def upgrade(site: Installation, check: Checks) -> None:
     with uncut(site, check, "an upgrade of the web tier"):
         site.compose(*more)
         wait_for("their health", lambda: [health(c) for c in web(site)] == ["healthy"] * 4, 120)
-        docker("stop", "--time", "140", *old)
+        docker("stop", "--time", "150", *old)
         docker("rm", *old)
     check("the new web containers alone remain", len(web(site)) == 2 and not {*old} & {*web(site)})
 

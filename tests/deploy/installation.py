@@ -69,7 +69,7 @@ class Installation:
             self.compose("up", "-d", "--no-build", *SERVICES)
             yield
         except BaseException:
-            sys.stderr.write(self.compose("logs", "--no-color", "--tail", "25", check=False))
+            sys.stderr.write(self.compose("logs", "--no-color", "--tail", "400", check=False))
             raise
         finally:
             self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -206,6 +208,39 @@ def test_a_stopping_server_answers_on_and_asks_to_be_left(serve: Serve) -> None:
     finally:
         joined.process.terminate()  # the second signal: at once
         assert joined.process.wait(timeout=LIMIT_S) == 0
+
+
+def test_a_stopping_server_answers_who_is_connected_however_late_it_gets_to_it(
+    serve: Serve,
+) -> None:
+    port, others = free_port(), serve.pids("inference_site.web")
+    process = start(serve.home, port, "--only", "web", PAGODA_LAME_DUCK="1")
+    joined = Serve(process, serve.home, port)
+    wait_for(lambda: healthy(joined.url), what="health")
+    (web,) = {*serve.pids("inference_site.web")} - {*others}
+    os.kill(web, signal.SIGSTOP)  # as with no processor time
+    try:
+        callers = [socket.create_connection(("127.0.0.1", port)) for _ in range(16)]
+        for caller in callers:
+            caller.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        process.terminate()
+        wait_for(lambda: not connects(port), what="nobody else can connect")
+        time.sleep(1)  # longer than a web process that runs needs to accept
+    finally:
+        os.kill(web, signal.SIGCONT)
+    for caller in callers:
+        with caller:
+            caller.settimeout(LIMIT_S)
+            assert caller.recv(64).startswith(b"HTTP/1.1 200 OK")
+    assert process.wait(timeout=LIMIT_S) == 0
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("words", ["inference_site.web", "inference_site settle", "engine.testing"])

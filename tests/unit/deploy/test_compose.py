@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from inference_site.config import ServerSettings
+from inference_site.launcher.stop import GRACE_S, LAST_ACCEPTED_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,7 +55,8 @@ def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
 def test_a_stop_waits_longer_than_draining(compose: dict[str, Any], service: str) -> None:
     grace_s = int(compose["services"][service]["stop_grace_period"].removesuffix("s"))
     lame_duck_s = compose["x-environment"]["PAGODA_LAME_DUCK"]
-    assert grace_s > ServerSettings().shutdown_timeout + lame_duck_s + 6
+    drain_s = ServerSettings().shutdown_timeout + GRACE_S
+    assert grace_s > lame_duck_s + LAST_ACCEPTED_S + drain_s
 
 
 @pytest.mark.parametrize("service", ["migrate", "web", "worker", "engine-cpu", "engine-gpu"])

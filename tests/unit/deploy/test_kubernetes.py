@@ -13,6 +13,7 @@ from apps.models.health import Sight
 from apps.models.selectors import Placement
 from engine.messages import EngineBeat, EngineState
 from inference_site.config import ServerSettings
+from inference_site.launcher.stop import GRACE_S, LAST_ACCEPTED_S
 from inference_site.metrics import exposition
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
@@ -106,7 +107,8 @@ def test_a_web_pod_that_stops_gets_time_to_finish_its_streams() -> None:
     pod = web["spec"]["template"]["spec"]
     probes = pod["containers"][0]
     settings = documents(BASE / "configmap.yaml")[0]["data"]
-    drain_s = ServerSettings().shutdown_timeout + int(settings["PAGODA_LAME_DUCK"]) + 6
-    assert pod["terminationGracePeriodSeconds"] > drain_s
+    drain_s = ServerSettings().shutdown_timeout + GRACE_S
+    lame_duck_s = int(settings["PAGODA_LAME_DUCK"])
+    assert pod["terminationGracePeriodSeconds"] > lame_duck_s + LAST_ACCEPTED_S + drain_s
     assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert probes["livenessProbe"]["httpGet"]["path"] == "/livez"

@@ -20,7 +20,7 @@ from engine.tokenizer import Tokenizer
 from inference_site.config import ServerSettings
 from inference_site.launcher import random_model
 from inference_site.launcher.children import Children, ChildSpec
-from inference_site.launcher.listener import listen, listen_unix, stop_accepting
+from inference_site.launcher.listener import listen, listen_unix, stop_accepting, waiting
 from inference_site.launcher.lock import HomeLock
 from inference_site.launcher.startup import Startup, welcome
 from inference_site.process import how_it_ended, spawn
@@ -59,6 +59,33 @@ def test_who_waits_is_still_accepted_and_who_comes_later_is_not() -> None:
             assert accepted.recv(1) == b"!"
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+def test_who_is_half_connected_is_still_accepted() -> None:
+    """The caller's side of a handshake is done before ours: it sends, and will not ask another."""
+    with (
+        listen("127.0.0.1", 0) as server,
+        socket.socket() as halfway,
+    ):
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)  # ends it with the data
+        halfway.connect(server.getsockname())
+        stop_accepting(server)
+        assert waiting(server) == 0
+        halfway.sendall(b"!")
+        server.settimeout(10)
+        accepted, _ = server.accept()
+        with accepted:
+            assert accepted.recv(1) == b"!"
+
+
+def test_who_waits_to_be_accepted_is_counted() -> None:
+    with listen("127.0.0.1", 0) as server:
+        callers = [socket.create_connection(server.getsockname()) for _ in range(3)]
+        assert waiting(server) == 3
+        server.accept()[0].close()
+        assert waiting(server) == 2
+        for caller in callers:
+            caller.close()
 
 
 def test_unknown_host_is_refused() -> None:

@@ -73,7 +73,7 @@ fuzz: $(AUDITORS)
 
 audit: $(AUDITORS)
 	$(BIN)/bandit -q -ll -c pyproject.toml -r engine apps inference_site demo
-	$(BIN)/pip-audit -r requirements/cpu.lock --no-deps --disable-pip
+	$(BIN)/pip-audit --strict -r requirements/cpu.lock --no-deps --disable-pip
 
 check: setup
 	$(BIN)/ruff check .

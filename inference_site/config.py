@@ -80,6 +80,10 @@ class ServerSettings:
         "127.0.0.0/8,::1/128",
         "networks that may read /metrics without a key, unless through a proxy",
     )
+    trusted_proxies: str = setting(
+        "127.0.0.0/8,::1/128",
+        "networks of proxies whose X-Forwarded-For names the address that asks (uvicorn only)",
+    )
     host_engines: int = setting(
         0, "engines the agent of one host starts at most; 0: all that are wanted", low=0, high=64
     )
@@ -96,11 +100,8 @@ class ServerSettings:
             raise SettingError("PAGODA_LAME_DUCK needs PAGODA_SERVER=uvicorn.")
         if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
             raise SettingError("PAGODA_SSL_KEYFILE and PAGODA_SSL_CERTFILE belong together.")
-        for text in filter(None, self.metrics_networks.split(",")):
-            try:
-                ipaddress.ip_network(text.strip())
-            except ValueError as error:
-                raise SettingError(f"PAGODA_METRICS_NETWORKS: {error}.") from None
+        _check_networks("PAGODA_METRICS_NETWORKS", self.metrics_networks)
+        _check_networks("PAGODA_TRUSTED_PROXIES", self.trusted_proxies)
 
     @property
     def embedded(self) -> bool:
@@ -158,6 +159,14 @@ def _refuse_service_links(env: Mapping[str, str]) -> None:
             f"PAGODA_PORT={env['PAGODA_PORT']!r} was set by Kubernetes service links. Set "
             "enableServiceLinks: false in the pod, or give PAGODA_PORT a port number."
         )
+
+
+def _check_networks(name: str, value: str) -> None:
+    for text in filter(None, value.split(",")):
+        try:
+            ipaddress.ip_network(text.strip())
+        except ValueError as error:
+            raise SettingError(f"{name}: {error}.") from None
 
 
 def _check_url(name: str, value: str, schemes: tuple[str, ...]) -> None:

@@ -34,6 +34,7 @@ def main() -> int:
 def _uvicorn(fd: int, drain_s: int, certificate: str | None, private_key: str | None) -> None:
     import uvicorn
 
+    from inference_site.config import server_settings
     from inference_site.http_protocol import BoundedHeadProtocol
     from inference_site.leaving import LEAVING
 
@@ -47,6 +48,7 @@ def _uvicorn(fd: int, drain_s: int, certificate: str | None, private_key: str | 
                 signal.SIGUSR1, state.__setitem__, LEAVING, True
             )
 
+    trusted_proxies = server_settings().trusted_proxies
     config = uvicorn.Config(
         APPLICATION,
         loop="uvloop",
@@ -57,7 +59,8 @@ def _uvicorn(fd: int, drain_s: int, certificate: str | None, private_key: str | 
         log_config=None,  # Django's LOGGING holds for the process
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=trusted_proxies,
         timeout_keep_alive=75,  # above the 60 s of common proxies, so that they close first
         timeout_graceful_shutdown=drain_s,
         ssl_certfile=certificate,

@@ -12,6 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from apps.api import keyformat
+from apps.api.body import Header, header
 from apps.api.errors import invalid_key
 from apps.api.selectors import KeySnapshot, key_read, pepper
 from apps.api.snapshot import Keyring
@@ -62,6 +63,20 @@ def authenticate_now(header: bytes | None) -> KeySnapshot:
     if text is None or public_id is None:
         raise invalid_key()
     return verify(text, key_read(public_id))
+
+
+def remembered(keyring: Keyring, headers: list[Header]) -> bool:
+    """Whether the request has a key that this process knows already, good or ended."""
+    given = (header(headers, b"authorization"), b"Bearer " + (header(headers, b"x-api-key") or b""))
+    for text in map(bearer, given):
+        public_id = _public_id(text)
+        if text is not None and public_id is not None:
+            _, key = keyring.peek(public_id, 0)
+            if key is not None and hmac.compare_digest(
+                keyformat.digest(text, pepper()), key.digest
+            ):
+                return True
+    return False
 
 
 def verify(text: str, key: KeySnapshot | None) -> KeySnapshot:

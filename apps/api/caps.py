@@ -77,3 +77,10 @@ class ApiSettings:
     prompt_threads: int = setting(2, "threads that render and tokenise prompts", low=1, high=64)
     max_waiting_prompts: int = setting(512, "requests waiting for such a thread", low=1, high=65536)
     key_snapshot_s: float = setting(30.0, "a cached key is read again after this", low=1, high=300)
+    ban_after: int = setting(
+        100,
+        "401s a minute that ban an address from trying more keys; 0: never",
+        low=0,
+        high=10**6,
+    )
+    ban_s: float = setting(300.0, "seconds such a ban lasts", low=1, high=86400)

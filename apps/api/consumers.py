@@ -78,7 +78,7 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
         try:
             await self._run(rid, scope, receive, writer, watchers)
         except asyncio.CancelledError:
-            await self._interrupted(rid, writer, send)
+            await self._interrupted(rid, writer, scope)
         finally:
             await writer.close()
             if writer.copy is not None:
@@ -196,14 +196,14 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
             return key
         return await authenticate_again(self.runtime.keys, key, "inference")
 
-    async def _interrupted(self, rid: str, writer: ResponseWriter, send: Send) -> None:
+    async def _interrupted(self, rid: str, writer: ResponseWriter, scope: dict[str, Any]) -> None:
         """Someone else ended the handler: the client left, stalled, or lost its key."""
         task = asyncio.current_task()
         if writer.task is not None or task is None:
             raise asyncio.CancelledError  # the server stops
         task.uncancel()
         if writer.stalled:
-            abort_connection(send)
+            abort_connection(scope)
         elif writer.cut is not None:
             await self._refuse(writer.cut, rid, writer, None)
 

@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apps.api import stream_socket
-from apps.api.auth import FRESH_S, authenticate
+from apps.api.auth import FRESH_S, authenticate, remembered
+from apps.api.bans import Bans, address_of, banned
 from apps.api.body import Disconnected, Header, Receive, check_headers, header, read_body
 from apps.api.config import api_caps, api_settings, client_settings
 from apps.api.errors import public_error
 from apps.api.generation import ChatCompletions, Completions
 from apps.api.messages import CountTokens, Messages
+from apps.api.messages_answer import error_body
 from apps.api.pooling_consumers import POOLING_CONSUMERS
 from apps.api.replies import refuse
 from apps.api.responses import ResponseById, Responses
@@ -26,7 +28,7 @@ from apps.api.runtime import WebRuntime
 from apps.api.writer import ResponseWriter, Send
 from apps.lora.uploads import is_upload, receive_file
 from engine.client import new_rid
-from engine.errors import InvalidRequest
+from engine.errors import InvalidRequest, PagodaError
 from inference_site.redis import redis_url
 
 log = logging.getLogger(__name__)
@@ -67,12 +69,13 @@ def is_public(path: str) -> bool:
 class ApiApp:
     """The ASGI application of a web process, around Django's."""
 
-    def __init__(self, site: App, make_runtime: Callable[[], WebRuntime]) -> None:
+    def __init__(self, site: App, make_runtime: Callable[[], WebRuntime], bans: Bans) -> None:
         self._site = site
         self._make_runtime = make_runtime
         self._runtime: WebRuntime | None = None
         self._starting = asyncio.Lock()
         self._routes: dict[str, App] = {}
+        self._bans = bans
 
     @property
     def runtime(self) -> WebRuntime | None:
@@ -87,19 +90,38 @@ class ApiApp:
         scope["pagoda_rid"] = new_rid()
         if scope["type"] == "websocket" and scope["path"] == ADMIN_SOCKET:
             await self._site(scope, receive, send)  # has a login of its own
-        elif scope["type"] == "websocket":
+            return
+        address = address_of(scope)
+        if not address:
+            scope["client"] = None  # text that is no address would not fit into the audit log
+        left_s = self._bans.left_s(address)
+        if left_s and _tries_a_key(scope) and not remembered(runtime.keys, scope["headers"]):
+            await _turn_away(banned(left_s), scope, receive, send)
+        else:
+            await self._route(runtime, scope, receive, self._counting(address, send))
+
+    async def _route(self, runtime: WebRuntime, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
             await stream_socket.serve(runtime, self._routes, scope, receive, send)
-        elif scope["type"] == "http":
-            path: str = scope["path"]
-            if path.startswith(ResponseById.route):
-                path = ResponseById.route
-            route = self._routes.get(path)
-            if route is not None:
-                await route(scope, receive, send)
-            elif is_upload(scope["path"]):
-                await receive_file(runtime, scope, receive, send)
-            else:
-                await self._guarded(runtime, scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.startswith(ResponseById.route):
+            path = ResponseById.route
+        route = self._routes.get(path)
+        if route is not None:
+            await route(scope, receive, send)
+        elif is_upload(scope["path"]):
+            await receive_file(runtime, scope, receive, send)
+        else:
+            await self._guarded(runtime, scope, receive, send)
+
+    def _counting(self, address: str, send: Send) -> Send:
+        async def counting(message: dict[str, Any]) -> None:
+            if message.get("status") == 401:
+                self._bans.failed(address)
+            await send(message)
+
+        return counting
 
     async def start(self) -> WebRuntime:
         """Make the runtime on this event loop. Servers without lifespan get it on first use."""
@@ -154,6 +176,22 @@ class ApiApp:
         await self._site(scope, receive, _with_rid(send, rid))
 
 
+def _tries_a_key(scope: Scope) -> bool:
+    """Public routes without a key stay open: probes of this address may go on."""
+    return not is_public(scope["path"]) or header(scope["headers"], b"authorization") is not None
+
+
+async def _turn_away(error: PagodaError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        await stream_socket.refuse_handshake(error, scope, send)
+    else:
+        rid, body = scope["pagoda_rid"], None
+        if scope["path"].startswith(Messages.route):
+            body = error_body(error, rid)
+        await refuse(error, rid, ResponseWriter(send), receive, body)
+
+
 async def _bounded(receive: Receive, headers: list[Header], cap: int) -> Receive:
     """Read the body, at most `cap` bytes, and replay it: Django would spool any size to disk."""
     first: list[dict[str, Any]] = [
@@ -177,9 +215,11 @@ def _with_rid(send: Send, rid: str) -> Send:
 
 def api_app(site: App) -> ApiApp:
     """The application around Django's, with settings from the environment."""
+    settings = api_settings()
     return ApiApp(
         site,
         lambda: WebRuntime(
-            redis_url(), caps=api_caps(), settings=api_settings(), client_settings=client_settings()
+            redis_url(), caps=api_caps(), settings=settings, client_settings=client_settings()
         ),
+        Bans(settings.ban_after, settings.ban_s),
     )

@@ -62,8 +62,8 @@ class WebRuntime:
         await self.client.start()
         threading.Thread(target=self._judge.run, name="judge", daemon=True).start()
         try:
-            await self.models.reload()
-            await self.models.reload_prices()
+            # at once, so that both of the database's threads exist from the beginning
+            await asyncio.gather(self.models.reload(), self.models.reload_prices())
         except Overloaded:
             log.warning("catalog_unread")
         loop = asyncio.get_running_loop()

@@ -44,7 +44,7 @@ async def serve(
     try:
         await _check(runtime, scope)
     except Exception as error:
-        await _refuse(public_error(error, scope["pagoda_rid"]), scope, send)
+        await refuse_handshake(public_error(error, scope["pagoda_rid"]), scope, send)
         return
     await send({"type": "websocket.accept"})
     await Socket(runtime, consumers, scope, send).run(receive)
@@ -62,7 +62,8 @@ async def _check(runtime: WebRuntime, scope: dict[str, Any]) -> None:
         raise PermissionDenied("Pages of this origin may not open sockets here.")
 
 
-async def _refuse(error: PagodaError, scope: dict[str, Any], send: Send) -> None:
+async def refuse_handshake(error: PagodaError, scope: dict[str, Any], send: Send) -> None:
+    """Answer a handshake with an error in place of a socket."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": CLOSED})
         return
@@ -79,12 +80,15 @@ class Socket:
         self, runtime: WebRuntime, consumers: Mapping[str, Consumer], scope: dict[str, Any],
         send: Send,
     ) -> None:  # fmt: skip
-        # What `abort_connection` looks for when a client reads nothing.
-        self.transport = getattr(getattr(send, "__self__", None), "transport", None)
         self._runtime = runtime
         self._consumers = consumers
         own = [h for h in scope["headers"] if h[0] in (b"authorization", b"x-request-id")]
-        self._scope = {"type": "http", "method": "POST", "headers": [*own, JSON]}
+        self._scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [*own, JSON],
+            "pagoda_transport": scope.get("pagoda_transport"),
+        }
         self._send = send
         self._open: dict[str, Exchange] = {}
         self._gone = False
@@ -166,7 +170,6 @@ class Exchange:
     def __init__(self, socket: Socket, name: str, body: bytes) -> None:
         self.name = name
         self.ended = False
-        self.transport = socket.transport
         self._socket = socket
         self._body: bytes | None = body
         self._left = asyncio.Event()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from apps.api.answers import KEEP_ALIVE
@@ -171,11 +171,11 @@ async def _discard(receive: Receive) -> None:
         size += len(message.get("body", b""))
 
 
-def abort_connection(send: Send) -> None:
+def abort_connection(scope: Mapping[str, Any]) -> None:
     """Drop the socket of a client that reads nothing: closing politely would wait for it for ever.
 
-    uvicorn's `send` is a method of the object that owns the transport; other servers just close.
+    The outermost layer put it into the scope; servers that hide theirs just close.
     """
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if transport is not None and hasattr(transport, "abort"):
+    transport = scope.get("pagoda_transport")
+    if transport is not None:
         transport.abort()

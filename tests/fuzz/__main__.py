@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS
 
 FOLDER = ROOT / "build" / "fuzz"
 SLOWEST_S = 1  # for one input
-SHARES = {"parsers": 1, "header": 25, "config": 20, "frames": 40, "bodies": 6, "forms": 8}  # %
+SHARES = {"parsers": 1, "header": 30, "config": 26, "frames": 10, "bodies": 29, "forms": 4}  # %
 
 
 def main() -> int:

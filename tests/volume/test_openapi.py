@@ -17,6 +17,7 @@ SCOPES = ("inference", "management", "admin", "adapters", "metrics")
 ENVIRONMENT = {
     "PAGODA_ENGINE_COMMAND": "engine.testing",  # as fast as the rest of the service
     "PAGODA_ADAPTER_WAIT_S": "1",
+    "PAGODA_BAN_AFTER": "0",  # it leaves keys out on purpose, all the time
     "PAGODA_LOG_LEVEL": "WARNING",
 }
 

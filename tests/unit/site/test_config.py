@@ -36,6 +36,7 @@ def test_public_url_is_what_clients_write() -> None:
         ("PAGODA_REDIS_URL", "localhost:6379", "PAGODA_REDIS_URL must start with redis://"),
         ("PAGODA_PUBLIC_URL", "llm.example", "PAGODA_PUBLIC_URL must start with http://"),
         ("PAGODA_METRICS_NETWORKS", "10.0.0.0/99", "PAGODA_METRICS_NETWORKS"),
+        ("PAGODA_TRUSTED_PROXIES", "proxy", "PAGODA_TRUSTED_PROXIES: 'proxy' does not appear"),
         ("PAGODA_LOG_LEVEL", "loud", "is not one of DEBUG"),
         ("PAGODA_SERVER", "gunicorn", "is not one of uvicorn, daphne"),
         ("PAGODA_SHUTDOWN_TIMEOUT", "nan", "PAGODA_SHUTDOWN_TIMEOUT"),

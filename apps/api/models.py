@@ -24,7 +24,6 @@ LIMITS = {
     "micros_per_day": ("money", "day"),
     "micros_per_month": ("money", "month"),
 }
-RATES = ("rpm", "tpm", "parallel")
 BUDGETS = tuple(name for name, (kind, _) in LIMITS.items() if kind in ("budget", "money"))
 
 
@@ -47,12 +46,18 @@ def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | N
     )
 
 
-class Rated(models.Model):
-    """How fast something may be used: a model by all together, a key, all keys of an owner."""
+class Limited(models.Model):
+    """What one key, all keys of one owner, or all users of one model together may use. Days and
+    months are UTC's."""
 
     rpm = _limit("Requests per minute.")
     tpm = _limit("Tokens per minute.")
     parallel = _limit("Requests at the same time.")
+    budget_tokens = _limit("Tokens that may be spent in all.")
+    tokens_per_day = _limit("Tokens that may be spent each day.")
+    tokens_per_month = _limit("Tokens that may be spent each month.")
+    micros_per_day = _limit("Millionths of money that may be spent each day.")
+    micros_per_month = _limit("Millionths of money that may be spent each month.")
 
     class Meta:
         abstract = True
@@ -62,21 +67,8 @@ class Rated(models.Model):
         return tuple(
             LimitRule(kind=kind, subject=subject, limit=limit, period=period)
             for name, (kind, period) in LIMITS.items()
-            if (limit := getattr(self, name, None))
+            if (limit := getattr(self, name))
         )
-
-
-class Limited(Rated):
-    """What one key, or all keys of one owner together, may use. Days and months are UTC's."""
-
-    budget_tokens = _limit("Tokens that may be spent in all.")
-    tokens_per_day = _limit("Tokens that may be spent each day.")
-    tokens_per_month = _limit("Tokens that may be spent each month.")
-    micros_per_day = _limit("Millionths of money that may be spent each day.")
-    micros_per_month = _limit("Millionths of money that may be spent each month.")
-
-    class Meta:
-        abstract = True
 
 
 class Owner(Limited):

@@ -25,7 +25,7 @@ from apps.api import keyformat
 from apps.api.models import LIMITS, MAX_KEEP_DAYS, ApiKey, AuditEvent, Owner, Scope
 from apps.api.selectors import pepper
 from apps.usage.bodies import bodies_keep
-from apps.usage.budgets import budgets_restore
+from apps.usage.budgets import key_budgets_restore
 from engine import redis_keys, scripts
 from engine.errors import InvalidRequest
 from inference_site.redis import redis_url
@@ -232,7 +232,7 @@ def epochs_publish(**only: Any) -> int:
         # Without the library's retries: the row stays in the outbox, and the caller waits.
         once = Retry(NoBackoff(), 0)
         with redis.Redis.from_url(redis_url(), socket_timeout=2, retry=once) as client:
-            budgets_restore(client, public_id__in=[public_id for public_id, _ in keys])
+            key_budgets_restore(client, public_id__in=[public_id for public_id, _ in keys])
             flat = [part for pair in keys for part in pair]
             scripts.run(
                 client, scripts.Call(scripts.script("raise_epochs"), (redis_keys.KEYS_EPOCH,), flat)

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 
-from apps.api.models import RATES
+from apps.api.models import LIMITS
 from apps.models import services
 from apps.models.admin_base import ReadOnlyAdmin, actor_of, chip, column, for_each, gone
 from apps.models.agent.child import log_tail
@@ -79,7 +79,7 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
     change_form_template = "admin/catalog/servedmodel/change_form.html"
     fieldsets = (
         (None, {"fields": ("name", "source", "revision")}),
-        ("Applies now", {"fields": ("desired", "replicas", "aliases", *RATES, "keep_alive_s")}),
+        ("Applies now", {"fields": ("desired", "replicas", "aliases", *LIMITS, "keep_alive_s")}),
         (
             "Engine options",
             {
@@ -127,7 +127,7 @@ class ServedModelAdmin(ModelAdmin):  # type: ignore[misc]
         data, actor = form.cleaned_data, actor_of(request)
         values = {name: data[name] for name in (*REGISTERED, "engine_options")}
         saved = services.model_register(name=obj.name, actor=actor, **values)
-        if limits := {name: data[name] for name in RATES if name in form.changed_data}:
+        if limits := {name: data[name] for name in LIMITS if name in form.changed_data}:
             services.model_limits_set(name=obj.name, actor=actor, **limits)
         if "keep_alive_s" in form.changed_data:
             services.model_keep_alive_set(name=obj.name, seconds=data["keep_alive_s"], actor=actor)

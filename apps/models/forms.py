@@ -12,7 +12,7 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from apps.api.models import RATES
+from apps.api.models import LIMITS
 from apps.models import services
 from apps.models.fit import fit_check, rooms_read
 from apps.models.models import Desired, ServedModel
@@ -46,7 +46,7 @@ def _option_field(option: dataclasses.Field[Any]) -> forms.CharField | forms.Cho
 class ServedModelForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = ServedModel
-        fields = ("name", *REGISTERED, *RATES, "keep_alive_s")
+        fields = ("name", *REGISTERED, *LIMITS, "keep_alive_s")
         help_texts = {
             "aliases": f"Further names, as a JSON list. {NOW}",
             "replicas": f"Engines that serve this model. {NOW}",

@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
-from apps.api.models import Rated
+from apps.api.models import Limited
 
 NAME_FORM = RegexValidator(
     r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z",
@@ -47,7 +47,7 @@ class ServedModelQuerySet(models.QuerySet["ServedModel"]):
         return self.wanted().filter(max_model_len__gt=0)
 
 
-class ServedModel(Rated):
+class ServedModel(Limited):
     """One base model that clients ask for by `name` or an alias."""
 
     name = models.CharField(max_length=128, unique=True, validators=[NAME_FORM])

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
-from apps.api.models import RATES
+from apps.api.models import LIMITS
 from apps.api.services import Actor, audit_record
 from apps.lora.models import Adapter
 from apps.models.models import CatalogEpoch, Desired, EngineInstance, ServedModel, State
+from apps.usage.budgets import model_budgets_restore
 from engine import redis_keys, scripts
 from engine.config import EngineConfig
 from engine.errors import EngineStartError, InvalidRequest, ModelNotFound
@@ -123,16 +125,26 @@ def model_keep_alive_set(*, name: str, seconds: int | None, actor: Actor = SYSTE
 
 @transaction.atomic
 def model_limits_set(*, name: str, actor: Actor = SYSTEM, **limits: int | None) -> None:
-    """`rpm`, `tpm` and `parallel` of a model, for all keys together; None: no limit. At once.
+    """Limits and budgets of a model, for all keys together; None: no limit. They hold at once.
 
     Raises `InvalidRequest` for a bad limit, `ModelNotFound`."""
     for limit, value in limits.items():
-        if limit not in RATES or (value is not None and not 1 <= value <= 10**15):
+        if limit not in LIMITS or (value is not None and not 1 <= value <= 10**15):
             raise InvalidRequest(f"'{limit}' must be a whole number above 0, or null.", param=limit)
     if ServedModel.objects.filter(name=name).update(**limits) != 1:
         raise ModelNotFound(f"There is no model '{name}'.", param="model")
     audit_record(actor=actor, action="model.limits", subject=name, **limits)
+    transaction.on_commit(partial(_spent_publish, name))
     catalog_changed()
+
+
+def _spent_publish(name: str) -> None:
+    """A budget counts what was used before it was set. Without Redis the next settler says it."""
+    try:
+        with redis.Redis.from_url(redis_url(), socket_timeout=2) as client:
+            model_budgets_restore(client, name=name)
+    except redis.RedisError as error:
+        log.warning("budgets_unpublished", extra={"cause": type(error).__name__})
 
 
 @transaction.atomic

@@ -8,7 +8,9 @@ import pytest
 from django.utils import timezone
 
 from apps.api import services
-from apps.api.models import Owner
+from apps.api.models import LIMITS, Owner
+from apps.models import services as catalog
+from apps.models.models import ServedModel
 from apps.usage.budgets import budgets_restore
 from apps.usage.rows import record_of
 from apps.usage.settler import Settler
@@ -73,6 +75,22 @@ def test_a_settler_brings_back_what_redis_lost(r, redis_url, owner):
     assert 0 < r.pttl(month) <= PERIOD_MS["month"]
     assert r.pttl(redis_keys.limit("spent", f"key:{key.public_id}")) == -1
     settler._leave()
+
+
+def test_budgets_of_models_count_what_all_keys_used(r, redis_url, owner, monkeypatch):
+    monkeypatch.setattr(catalog, "redis_url", lambda: redis_url)
+    ServedModel.objects.create(name="m", source="s", path="s")
+    ServedModel.objects.create(name="n", source="s", path="s", tokens_per_day=5)
+    keys = [services.key_create(owner=owner, name=name)[0] for name in "ab"]
+    for key in keys:
+        used(key)
+    used(keys[0], at=NOW - dt.timedelta(days=370))
+    catalog.model_limits_set(name="m", **dict.fromkeys(LIMITS, 900))
+    assert spent(r, "model:m") == [45, 30, 30, 130, 130]
+    r.flushall()
+    assert budgets_restore(r) == 5
+    assert spent(r, "model:m") == [45, 30, 30, 130, 130]
+    assert spent(r, "model:n") == [0] * 5
 
 
 def test_redis_is_ahead_of_the_database_and_stays_so(r, owner):

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.metadata
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words in ([], *([word] for word in HELP_WORDS)):
         sys.stdout.write(usage())
         return 0 if words else 2
+    # The memory of a process that crashes holds prompts and keys; children inherit the limit.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         if words[0] == "serve":
             # Nothing runs yet that needs an orderly end, and a KeyboardInterrupt raised while

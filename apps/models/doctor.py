@@ -34,6 +34,8 @@ LOW_DISK_BYTES = 2 * GIB
 MOST_SKEW_S = 1.0  # limits per minute and queue deadlines compare clocks
 AGENT_SILENT_S = 30.0
 PROBE_TOKENS = 48
+# The first release of each line in which scripts cannot use memory that was freed (CVE-2025-49844)
+MENDED_REDIS = {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "ceph", "glusterfs")
 
 
@@ -106,6 +108,17 @@ def check_database(settings: ServerSettings) -> Iterator[Finding]:
         yield skew("clock of the database", (moment - datetime.now(UTC)).total_seconds())
 
 
+def is_mended(version: str) -> bool:
+    """Whether a Redis of this version is past `MENDED_REDIS`. A line that is not in it is judged by
+    its age."""
+    try:
+        major, minor, patch = (int(part) for part in version.split(".")[:3])
+    except ValueError:
+        return True  # not Redis' own numbers: nothing is known
+    least = MENDED_REDIS.get((major, minor))
+    return (major, minor) > max(MENDED_REDIS) if least is None else patch >= least
+
+
 def check_redis(settings: ServerSettings) -> Iterator[Finding]:
     """It answers, evicts nothing, keeps its data over a restart, and shares our clock."""
     try:
@@ -116,7 +129,12 @@ def check_redis(settings: ServerSettings) -> Iterator[Finding]:
         fix = "Start `pagoda serve`, or check PAGODA_REDIS_URL."
         yield Finding(Level.FAIL, "redis", f"does not answer: {error}", fix)
         return
-    yield Finding(Level.OK, "redis", f"version {facts['redis_version']} answers")
+    version = str(facts["redis_version"])
+    yield Finding(Level.OK, "redis", f"version {version} answers")
+    if settings.redis_url and not is_mended(version):  # the embedded one listens on no network
+        words = f"Redis {version} lets a client that may run scripts take it over (CVE-2025-49844)"
+        fix = "Upgrade it to 6.2.20, 7.2.11, 7.4.6, 8.0.4, 8.2.2 or newer."
+        yield Finding(Level.WARN, "version of Redis", words, fix)
     yield skew("clock of Redis", seconds + micros / 1e6 - time.time())
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":

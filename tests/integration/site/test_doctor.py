@@ -44,6 +44,20 @@ def test_redis_that_evicts_and_forgets_is_told(redis_url):
     assert (Level.OK, "clock of Redis") in findings
 
 
+@pytest.mark.parametrize(
+    ("version", "mended"),
+    [
+        ("6.2.14", False), ("6.2.20", True), ("7.0.15", False), ("7.2.10", False), ("7.4.6", True),
+        ("8.0.3", False), ("8.2.2", True), ("8.4.0", True), ("5.0.14", False), ("9.0.0", True),
+    ],
+)  # fmt: skip
+def test_a_redis_that_scripts_can_take_over_is_told(version, mended, redis_url, monkeypatch):
+    info = redis.Redis.info
+    monkeypatch.setattr(redis.Redis, "info", lambda own: info(own) | {"redis_version": version})
+    findings = found(check_redis, ServerSettings(redis_url=redis_url))
+    assert ((Level.WARN, "version of Redis") not in findings) is mended
+
+
 def test_redis_that_is_away_is_one_finding(tmp_path):
     (finding,) = check_redis(ServerSettings(redis_url=f"unix://{tmp_path}/none.sock"))
     assert (finding.level, finding.what) == (Level.FAIL, "redis")

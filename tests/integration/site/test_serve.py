@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from inference_site.launcher import random_model
@@ -107,6 +109,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     home = tmp_path_factory.mktemp("home")
     random_model.write(home / "tiny")
     port = free_port()
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # as on a machine that keeps core dumps
     running = Serve(start(home, port, str(home / "tiny")), home, port)
     try:
         wait_for(lambda: healthy(running.url), what="health")
@@ -147,6 +151,13 @@ def test_probes_and_metrics_need_no_key(serve: Serve) -> None:
         reply = httpx.get(serve.url + path, timeout=LIMIT_S)
         assert (reply.status_code, reply.content) == (200, b"")
     assert "vllm:num_requests_running" in httpx.get(f"{serve.url}/metrics", timeout=LIMIT_S).text
+
+
+def test_no_process_leaves_its_memory_in_a_core_dump(serve: Serve) -> None:
+    processes = psutil.Process(serve.process.pid).children(recursive=True)
+    assert len(processes) >= 5  # Redis, web, agent, engine, settler
+    for process in processes:
+        assert process.rlimit(psutil.RLIMIT_CORE)[0] == 0, process.cmdline()
 
 
 def test_metrics_through_a_proxy_need_a_key(serve: Serve) -> None:

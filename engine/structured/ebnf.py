@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     |(?P<name>[A-Za-z_][A-Za-z0-9_.\-]*)
     |(?P<times>\{\s*\d{1,9}\s*(?:,\s*\d{0,9}\s*)?\}|[*+?])
     |(?P<mark>[()|])""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,  # `int` takes no digits or blanks but these
 )
 _DEFINES = re.compile(r"^[ \t]*[A-Za-z_][A-Za-z0-9_.\-]*\s*::=", re.MULTILINE)
 _PRINTED_BOUND = re.compile(r",\s*-1\}")  # no upper bound

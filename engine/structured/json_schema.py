@@ -7,6 +7,7 @@ and unknown words say nothing about values and pass.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ _CANNOT = {
     "$dynamicRef": "use $ref",
     "$recursiveRef": "use $ref",
 }
+_PLACE = re.compile(r"\d{1,9}", re.ASCII)  # of a list, in a reference
 _COUNTS = ("minProperties", "maxProperties", "minItems", "maxItems", "minLength", "maxLength")
 _BOUNDS = _OF_TYPE["number"]
 Path = tuple[str, ...]
@@ -334,7 +336,7 @@ def _find(root: Any, ref: str) -> Any:
         raise Refusal(f"refers to {ref[:80]!r}; anchors are not supported, write '#/$defs/…'")
     for part in ref[2:].split("/"):
         name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(place, list) and name.isdigit() and int(name) < len(place):
+        if isinstance(place, list) and _PLACE.fullmatch(name) and int(name) < len(place):
             place = place[int(name)]
         elif isinstance(place, dict) and name in place:
             place = place[name]

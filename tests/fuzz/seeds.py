@@ -76,6 +76,7 @@ def bodies() -> Iterator[bytes]:
 
 def forms() -> Iterator[bytes]:
     yield b"\0\0" + b'root ::= "a" [b-d]{1,3} (other | "e")*\nother ::= "x"?'
+    yield b"\0\0" + b'root ::= "a" [b-d]{1\x1f,3}'
     yield b"\1\0" + rb"^(a|b)+[^c-d]{2,5}\d\s?$"
     for schema in [*LEAVES, *TREES][:60]:
         if isinstance(schema, dict):

@@ -65,6 +65,21 @@ def test_half_a_surrogate_pair_inside_json_text_is_refused_in_words_that_can_be_
     checked(StructuredOutputs(json='{"enum": ["\\ud83d\\ude00"]}'))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"grammar": 'root ::= "a" [b-d]{1\x1f,3}'},
+        {"grammar": 'root ::= "a"{\u0661,\u0663}'},
+        {"json": {"anyOf": [{"$ref": "#/anyOf/\u00b2"}, {"type": "string"}]}},
+        {"json": {"anyOf": [{"$ref": "#/anyOf/" + "1" * 5000}, {"type": "string"}]}},
+    ],
+    ids=["blank", "digits of Arabic", "a raised digit", "digits without end"],
+)
+def test_numbers_are_what_a_reader_of_numbers_takes(fields: dict[str, Any]):
+    with pytest.raises(InvalidRequest, match="guided_json"):
+        checked(StructuredOutputs(**fields, field="guided_json"))
+
+
 def test_a_form_survives_the_wire():
     import msgspec
 

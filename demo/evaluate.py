@@ -298,6 +298,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.count < 1:
         parser.error(f"--count is {options.count}, but a task needs at least one prompt.")
+    weights = options.demo / "pagoda-demo" / "model.safetensors"
+    if not weights.is_file():
+        parser.error(f"--demo {options.demo} has no pagoda-demo/model.safetensors to score.")
     torch.set_num_threads(options.threads)
     report = Report(options.out, {"seed": options.seed, "count": options.count}, options.device)
     model = options.demo / "pagoda-demo"

@@ -37,6 +37,7 @@ def test_a_part_below_its_goal_is_named(tmp_path: Path) -> None:
     [
         (["--count", "0"], "at least one prompt"),
         (["--parts", "arithmetics"], "invalid choice: 'arithmetics'"),
+        (["--demo", "nowhere"], "--demo nowhere has no pagoda-demo/model.safetensors"),
     ],
 )
 def test_a_wrong_option_is_told(

@@ -8,6 +8,7 @@ part, so a second start goes on.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -68,8 +69,8 @@ PARTS = ("tasks", "hand", "adapters", "draft", "split")
 class Report:
     """Results by part, written after each one.
 
-    Raises `SystemExit` where the folder holds figures of another seed or count: they would be
-    taken for finished parts of this run.
+    Raises `SystemExit` where the folder holds figures of another seed or count or of other
+    weights: they would be taken for finished parts of this run.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Json], device: str = "cpu") -> None:
@@ -95,8 +96,14 @@ class Report:
             "device": self.device,
             **more,
         }
-        self.path.write_text(json.dumps(self.parts, indent=1, ensure_ascii=False) + "\n")
+        self.save()
         print(f"{name}: {right}/{total} = {right / total:.1%} (goal {GOALS[name]:.0%})", flush=True)
+
+    def save(self) -> None:
+        """Write all parts; a run broken off leaves the old file or the new one."""
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(self.parts, indent=1, ensure_ascii=False) + "\n")
+        new.replace(self.path)
 
     def missed(self) -> list[str]:
         """The parts that are below their goal."""
@@ -248,7 +255,7 @@ def check_split(
     report: Report, seed: int, count: int, train_seed: int, shards: int, examples: int, workers: int
 ) -> None:
     """Assert that nothing held out and no prompt by hand occurs in the training text."""
-    if "split" in report.parts:
+    if report.parts.get("split", {}).get("training examples") == shards * examples:
         return
     keys = held_keys(scored(seed, count))
     by_hand = {entry["user"].strip().lower() for part in BY_HAND for entry in hand_written(part)}
@@ -265,8 +272,18 @@ def check_split(
         "prompts by hand": len(by_hand),
         "leaks": 0,
     }
-    report.path.write_text(json.dumps(report.parts, indent=1, ensure_ascii=False) + "\n")
+    report.save()
     print(f"split: no leak in {read} training examples", flush=True)
+
+
+def digest(demo: Path) -> str:
+    """Short name of all weights below a folder."""
+    found = hashlib.sha256()
+    for path in sorted(demo.rglob("*.safetensors")):
+        found.update(
+            str(path.relative_to(demo)).encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
+    return found.hexdigest()[:12]
 
 
 def main() -> None:
@@ -301,8 +318,18 @@ def main() -> None:
     weights = options.demo / "pagoda-demo" / "model.safetensors"
     if not weights.is_file():
         parser.error(f"--demo {options.demo} has no pagoda-demo/model.safetensors to score.")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(
+            f"--device {options.device}: torch finds no GPU here; leave it out for the CPU."
+        )
     torch.set_num_threads(options.threads)
-    report = Report(options.out, {"seed": options.seed, "count": options.count}, options.device)
+    settings = {
+        "seed": options.seed,
+        "count": options.count,
+        "train seed": options.train_seed,
+        "weights": digest(options.demo),
+    }
+    report = Report(options.out, settings, options.device)
     model = options.demo / "pagoda-demo"
     base = Generator(model, options.device)
     parts = options.parts

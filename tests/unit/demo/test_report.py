@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from demo import evaluate
-from demo.evaluate import Report
+from demo.evaluate import Report, digest
 
 SETTINGS = {"seed": 7, "count": 200}
 
@@ -24,6 +25,35 @@ def test_parts_of_a_smaller_run_are_not_taken_for_the_whole(tmp_path: Path) -> N
         Report(tmp_path, SETTINGS)
 
 
+def test_parts_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
+    weights = tmp_path / "pagoda-demo" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"old")
+    old = digest(tmp_path)
+    weights.write_bytes(b"new")
+    assert digest(tmp_path) != old
+
+
+def test_the_committed_figures_are_of_the_committed_weights() -> None:
+    committed = json.loads((evaluate.HERE / "evaluation.json").read_text())
+    assert committed["settings"]["weights"] == digest(evaluate.HERE)
+
+
+def test_a_leak_check_of_a_part_is_not_taken_for_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, read = Report(tmp_path, SETTINGS), []
+
+    def check(seed: int, shards: int, examples: int, *_: object) -> tuple[int, list[str]]:
+        read.append(shards * examples)
+        return shards * examples, []
+
+    monkeypatch.setattr(evaluate, "check", check)
+    for shards in (1, 2, 2):
+        evaluate.check_split(report, 7, 1, 1, shards, 10, 1)
+    assert read == [10, 20]
+
+
 def test_a_part_below_its_goal_is_named(tmp_path: Path) -> None:
     report = Report(tmp_path, SETTINGS)
     report.add("arithmetic", 194, 200)
@@ -37,6 +67,7 @@ def test_a_part_below_its_goal_is_named(tmp_path: Path) -> None:
     [
         (["--count", "0"], "at least one prompt"),
         (["--parts", "arithmetics"], "invalid choice: 'arithmetics'"),
+        (["--device", "cuda"], "torch finds no GPU here"),
         (["--demo", "nowhere"], "--demo nowhere has no pagoda-demo/model.safetensors"),
     ],
 )
@@ -47,6 +78,7 @@ def test_a_wrong_option_is_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(evaluate.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["evaluate", "--out", str(tmp_path / "new"), *options])
     with pytest.raises(SystemExit) as stopped:
         evaluate.main()

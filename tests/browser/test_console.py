@@ -79,8 +79,11 @@ def test_usage_adds_up_real_requests_and_leads_to_them(served: Served, page: Pag
     page.goto("/admin/usage/?range=24h")
     total = manage(
         served,
-        "from django.db.models import Sum\nfrom apps.usage.models import UsageRecord\n"
-        "print(UsageRecord.objects.aggregate(n=Sum('completion_tokens'))['n'])",
+        "from django.db.models import Sum\nfrom django.utils import timezone\n"
+        "from apps.usage import period\nfrom apps.usage.models import UsageRecord\n"
+        "start = period.last('24h', timezone.now()).start\n"
+        "rows = UsageRecord.objects.filter(ended_at__gte=start)\n"
+        "print(rows.aggregate(n=Sum('completion_tokens'))['n'])",
     )
     shown = page.evaluate(
         "JSON.parse(document.getElementById('usage-data').textContent).tokens.Output"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 TALK = [{"role": "user", "content": "What is 12 + 7?"}]
 WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
+SAYS_SOMETHING = {"min_tokens": 4}  # a model may end a text at once
 TOOLS = [
     {
         "type": "function",

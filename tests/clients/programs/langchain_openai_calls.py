@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from calls import Recorder, arguments
+from calls import SAYS_SOMETHING, Recorder, arguments
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI
@@ -84,7 +84,9 @@ def responses() -> None:
 
 @record("OpenAI.invoke (completions)")
 def completions() -> None:
-    plain = OpenAI(model=model, base_url=f"{base}/v1", api_key=key, max_tokens=8)
+    plain = OpenAI(
+        model=model, base_url=f"{base}/v1", api_key=key, max_tokens=8, extra_body=SAYS_SOMETHING
+    )
     assert plain.invoke("Once upon a time")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import litellm
-from calls import TALK, TOOLS, WEATHER, Recorder, arguments
+from calls import SAYS_SOMETHING, TALK, TOOLS, WEATHER, Recorder, arguments
 
 record = Recorder()
 base, key, model = arguments()
@@ -51,7 +51,8 @@ def structured() -> None:
 @record("text_completion")
 def text() -> None:
     fields = OPENAI | {"model": f"text-completion-openai/{model}", "max_tokens": 8}
-    assert litellm.text_completion(prompt="Once upon a time", **fields).choices[0].text
+    made = litellm.text_completion(prompt="Once upon a time", extra_body=SAYS_SOMETHING, **fields)
+    assert made.choices[0].text
 
 
 @record("responses")

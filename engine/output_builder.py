@@ -22,7 +22,7 @@ class OutputBuilder:
         tokenizer: Tokenizer | None,
     ) -> None:
         self.output = output
-        scored = params.logprobs is not None
+        scored = params.scored
         output.outputs = [
             CompletionOutput(i, "", [], 0.0 if scored else None, [] if scored else None)
             for i in range(params.n)
@@ -80,4 +80,6 @@ class OutputBuilder:
 
     def _by_token(self, candidates: list[TokenLogprob]) -> PositionLogprobs:
         spell = self._tokenizer.token_text if self._tokenizer is not None else lambda _id: None
-        return {c.token_id: Logprob(c.logprob, c.rank, spell(c.token_id)) for c in candidates}
+        return {
+            c.token_id: Logprob(c.logprob, c.rank or None, spell(c.token_id)) for c in candidates
+        }

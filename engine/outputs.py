@@ -10,7 +10,7 @@ class Logprob:
     """One candidate at one position: raw log-softmax of the model, natural log."""
 
     logprob: float
-    rank: int  # 1 = most likely
+    rank: int | None  # 1 = most likely; None for what `logprob_token_ids` named
     decoded_token: str | None  # None without a tokenizer, or with `detokenize=False`
 
 

@@ -17,6 +17,7 @@ from engine.structured.outputs import GuidedDecodingParams, StructuredCaps, Stru
 StructuredOutputsParams = StructuredOutputs  # the name that offline users know
 GREEDY_BELOW = 1e-5
 MAX_LOGPROBS = 20
+MAX_LOGPROB_IDS = 128
 MAX_SEED = 2**63
 
 
@@ -37,6 +38,7 @@ DEFAULT_CAPS = SamplingCaps()
 MAX_BEAMS = MAX_LOGPROBS // 2  # each beam looks at twice as many next tokens
 MAX_PATTERN = 256  # tokens of a repeated pattern
 MAX_PATTERN_COUNT = 64
+EMPTY_IDS = "is empty: leave it out or name at least one token id"
 
 
 class RepetitionDetection(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -85,6 +87,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     allowed_token_ids: list[int] | None = None
     logit_bias: dict[int, float] | None = None
     logprobs: int | None = None  # how many beside the chosen token; 0 = the chosen token only
+    logprob_token_ids: list[int] | None = None  # score these instead of the likeliest
     prompt_logprobs: int | None = None
     repetition_detection: RepetitionDetection | None = None
     thinking_budget: ThinkingBudget | None = None
@@ -113,6 +116,11 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     @property
     def greedy(self) -> bool:
         return self.temperature < GREEDY_BELOW
+
+    @property
+    def scored(self) -> bool:
+        """Whether generated tokens come with log-probabilities."""
+        return self.logprobs is not None or self.logprob_token_ids is not None
 
     @property
     def needs_penalties(self) -> bool:
@@ -149,7 +157,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
         _ids("stop_token_ids", self.stop_token_ids, caps.stop_token_ids, vocab_size)
         if self.allowed_token_ids is not None:
             if not self.allowed_token_ids:
-                _refuse("allowed_token_ids", "is empty: leave it out or name at least one token id")
+                _refuse("allowed_token_ids", EMPTY_IDS)
             _ids("allowed_token_ids", self.allowed_token_ids, vocab_size or 10**9, vocab_size)
         if self.logit_bias:
             if not isinstance(self.logit_bias, dict):
@@ -164,6 +172,10 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
         for name in ("logprobs", "prompt_logprobs"):
             if (count := getattr(self, name)) is not None:
                 _whole(name, count, 0, MAX_LOGPROBS)
+        if (ids := self.logprob_token_ids) is not None:
+            if not ids:
+                _refuse("logprob_token_ids", EMPTY_IDS)
+            _ids("logprob_token_ids", ids, MAX_LOGPROB_IDS, vocab_size)
 
     def _check_beams(self) -> None:
         """Beams are ranked by the model's own probabilities: nothing may bend them."""
@@ -171,7 +183,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
         _real("length_penalty", self.length_penalty, -10.0, 10.0)
         bending = (
             "stop", "bad_words", "logit_bias", "min_tokens", "structured_outputs",
-            "repetition_detection", "thinking_budget",
+            "repetition_detection", "thinking_budget", "logprob_token_ids",
         )  # fmt: skip
         for name in bending:
             if getattr(self, name):

@@ -129,7 +129,7 @@ class ChatAnswer(Answer):
         """`pipelines`: one per choice, or none; `keep_ids`: the special tokens they look for."""
         super().__init__(rid, body.model, tokenizer, params, prompts, keep_ids, wishes)
         self._echo = last_words(body) if body.echo else ""
-        self._top = body.top_logprobs or 0
+        self._top = body.logprob_token_ids or body.top_logprobs or 0
         self._shows_reasoning = body.include_reasoning
         self._named = body.forced_name is not None
         self._readers = [
@@ -237,7 +237,7 @@ class ChatAnswer(Answer):
 
     def _choice(self, index: int, choice: Collected) -> dict[str, Any]:
         logprobs = None
-        if self.params.logprobs is not None:
+        if self.params.scored:
             logprobs = {"content": chat_logprobs(self.names, choice.rows, self._top)}
         found = {
             "index": index,

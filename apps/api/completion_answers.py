@@ -29,9 +29,10 @@ class CompletionAnswer(Answer):
         self._echo = body.echo
         self._untold = set(range(self.width)) if wishes.return_ids else set()
         self._asked_scores = body.prompt_logprobs is not None
-        self._with_logprobs = body.logprobs is not None
+        self._with_logprobs = params.scored
         self._columns = [
-            CompletionLogprobs(self.names, body.logprobs or 0) for _ in range(self.width)
+            CompletionLogprobs(self.names, body.logprob_token_ids or body.logprobs or 0)
+            for _ in range(self.width)
         ]
         self._waiting: list[ChoiceDelta] | None = None  # until the prompt's logprobs are here
 

@@ -10,6 +10,7 @@ from engine.tokenizer import Tokenizer
 
 FLOOR = -9999.0
 Candidates = list[TokenLogprob]  # of one position; the chosen token is first
+Top = int | list[int]  # so many of the likeliest, or these tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Names:
         return f"token_id:{token_id}" if self.by_id else self.tokenizer.token_text(token_id)
 
 
-def chat_logprobs(names: Names, rows: list[Candidates], top: int) -> list[dict[str, Any]]:
-    """`choices[].logprobs.content`: one entry per token, with the `top` likeliest beside it."""
+def chat_logprobs(names: Names, rows: list[Candidates], top: Top) -> list[dict[str, Any]]:
+    """`choices[].logprobs.content`: one entry per token, with `top` beside it."""
     return [
         {
             **_chat_entry(names, row[0]),
@@ -45,7 +46,7 @@ def _chat_entry(names: Names, candidate: TokenLogprob) -> dict[str, Any]:
 class CompletionLogprobs:
     """The columns of the completions form. `offset` counts characters of the shown text."""
 
-    def __init__(self, names: Names, top: int, offset: int = 0) -> None:
+    def __init__(self, names: Names, top: Top, offset: int = 0) -> None:
         self._names = names
         self._top = top
         self._offset = offset
@@ -68,9 +69,11 @@ class CompletionLogprobs:
         return found
 
     def _by_text(self, row: Candidates) -> dict[str, float]:
-        """Text → logprob of the likeliest; the chosen token is always among them."""
-        chosen = [*_top(row, self._top), row[0]]
-        return {self._names.of(c.token_id): max(c.logprob, FLOOR) for c in chosen}
+        """Text → logprob of `top`; the chosen token is always among the likeliest."""
+        shown = _top(row, self._top)
+        if isinstance(self._top, int):
+            shown.append(row[0])
+        return {self._names.of(c.token_id): max(c.logprob, FLOOR) for c in shown}
 
 
 def prompt_logprobs(
@@ -92,7 +95,10 @@ def prompt_logprobs(
     ]
 
 
-def _top(row: Candidates, top: int) -> Candidates:
-    """The `top` likeliest in order, each once; the chosen token only if it is one of them."""
+def _top(row: Candidates, top: Top) -> Candidates:
+    """What `top` asks for, in order, each once; the chosen token only if it is one of them."""
+    if isinstance(top, list):
+        by_id = {c.token_id: c for c in row}
+        return [by_id[token_id] for token_id in dict.fromkeys(top)]
     ranked = {c.token_id: c for c in row if c.rank <= top}
     return sorted(ranked.values(), key=lambda c: c.rank)

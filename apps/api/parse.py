@@ -55,6 +55,15 @@ NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when tha
     "skip_reading_prefix_cache": lambda raw: (  # beams live on what they share
         bool(raw["skip_reading_prefix_cache"]) and bool(raw.get("use_beam_search"))
     ),
+    "max_tokens": lambda raw: (  # a chat's newer name wins
+        "messages" in raw and None not in (raw["max_tokens"], raw.get("max_completion_tokens"))
+    ),
+    "logprobs": lambda raw: (  # of completions: how many likeliest
+        type(raw["logprobs"]) is int and raw.get("logprob_token_ids") is not None
+    ),
+    "top_logprobs": lambda raw: (
+        raw["top_logprobs"] is not None and raw.get("logprob_token_ids") is not None
+    ),
     "user": lambda raw: raw["user"] is not None,
     "metadata": lambda raw: bool(raw["metadata"]),
     "truncation_side": lambda raw: (
@@ -62,7 +71,9 @@ NO_EFFECT: dict[str, Asks] = {  # known fields that change nothing, and when tha
     ),
     "stream_interval": lambda raw: raw["stream_interval"] is not None and not raw.get("stream"),
     "return_tokens_as_token_ids": lambda raw: (
-        bool(raw["return_tokens_as_token_ids"]) and raw.get("logprobs") in (None, False)
+        bool(raw["return_tokens_as_token_ids"])
+        and raw.get("logprobs") in (None, False)
+        and raw.get("logprob_token_ids") is None
     ),
     "tool_choice": _without_tools("tool_choice"),
     "parallel_tool_calls": _without_tools("parallel_tool_calls"),
@@ -99,6 +110,11 @@ def parse_completion(data: bytes, caps: ApiCaps) -> tuple[CompletionBody, list[s
         raise InvalidRequest("'logprobs' must be 0 to 20.", param="logprobs")
     if body.max_tokens == 0 and not body.echo:
         raise InvalidRequest("'max_tokens' may be 0 only with echo.", param="max_tokens")
+    if body.logprob_token_ids is not None and body.echo:
+        raise InvalidRequest(
+            "'logprob_token_ids' is of generated tokens; it cannot be used with echo.",
+            param="logprob_token_ids",
+        )
     _check_common(body)
     _check_form(body, caps)
     return body, ignored_names(raw, COMPLETION_KNOWN, CompletionBody)
@@ -125,6 +141,8 @@ def chat_of(raw: dict[str, Any], caps: ApiCaps) -> tuple[ChatBody, list[str]]:
             raise InvalidRequest("'top_logprobs' needs logprobs: true.", param="top_logprobs")
         if not 0 <= body.top_logprobs <= 20:
             raise InvalidRequest("'top_logprobs' must be 0 to 20.", param="top_logprobs")
+    if body.logprob_token_ids is not None and not body.logprobs:
+        raise InvalidRequest("'logprob_token_ids' needs logprobs: true.", param="logprob_token_ids")
     if body.max_completion_tokens is not None and body.max_completion_tokens < 1:
         raise InvalidRequest(
             "'max_completion_tokens' must be at least 1.", param="max_completion_tokens"

@@ -32,7 +32,6 @@ _BOTH: dict[str, tuple[Asks, str]] = {
     "logits_processors": (_always, _NO_CODE),
     "prompt_embeds": (_always, _NO_CODE),
     "best_of": (_always, "is not supported; use n and choose among the answers"),
-    "logprob_token_ids": (_always, "is not supported; use logprobs"),
     "detokenize": (_unless(True), "must be true: answers are text"),
 }
 COMPLETIONS: dict[str, tuple[Asks, str]] = {

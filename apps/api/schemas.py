@@ -64,6 +64,7 @@ class GenerationBody(FormFields):
     bad_words: list[str] = Field(default_factory=list)
     allowed_token_ids: list[Int] | None = None
     logit_bias: BiasField | None = None
+    logprob_token_ids: list[Int] | None = None
     prompt_logprobs: Int | None = None
     repetition_detection: Detection | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=MAX_INT)] | None = None
@@ -101,6 +102,7 @@ class GenerationBody(FormFields):
             bad_words=self.bad_words,
             allowed_token_ids=self.allowed_token_ids,
             logit_bias=self.logit_bias,
+            logprob_token_ids=self.logprob_token_ids,
             prompt_logprobs=self.prompt_logprobs,
             skip_reading_prefix_cache=self.skip_reading_prefix_cache,
             use_beam_search=self.use_beam_search,
@@ -138,7 +140,8 @@ class CompletionBody(GenerationBody):
 
     def sampling(self, defaults: Mapping[str, float | int]) -> SamplingParams:
         params = super().sampling(defaults)
-        params.logprobs = self.logprobs
+        if self.logprob_token_ids is None:
+            params.logprobs = self.logprobs
         if self.max_tokens is None:
             params.max_tokens = COMPLETION_TOKENS
         if self.echo and (self.logprobs is not None or self.max_tokens == 0):
@@ -213,7 +216,7 @@ class ChatBody(GenerationBody):
         params = super().sampling(defaults)
         if self.max_completion_tokens is not None:
             params.max_tokens = self.max_completion_tokens
-        if self.logprobs:
+        if self.logprobs and self.logprob_token_ids is None:
             params.logprobs = self.top_logprobs or 0
         return params
 

@@ -26,9 +26,10 @@ def sample_step(
 
 
 def token_logprobs(
-    logits_SV: Tensor, token_S: Tensor, count: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Raw log-softmax: (chosen [S], its rank from 1 [S], top values [S, count], top ids).
+    logits_SV: Tensor, token_S: Tensor, count: int, named_SK: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Raw log-softmax: (chosen [S], its rank from 1 [S], top values [S, count], top ids, values of
+    `named_SK` [S, K]).
 
     A few torch calls over the rows that asked; no host sync.
     """
@@ -37,4 +38,5 @@ def token_logprobs(
     chosen_S1 = wide_SV.gather(1, token_S.clamp(min=0)[:, None])
     rank_S = (wide_SV > chosen_S1).sum(-1) + 1
     top = torch.topk(wide_SV, count, dim=-1)
-    return (chosen_S1 - norm_S1)[:, 0], rank_S, top.values - norm_S1, top.indices
+    named_value_SK = wide_SV.gather(1, named_SK) - norm_S1
+    return (chosen_S1 - norm_S1)[:, 0], rank_S, top.values - norm_S1, top.indices, named_value_SK

@@ -24,8 +24,9 @@ from engine.kernels.sample_step import sample_step, token_logprobs
 from engine.messages import TokenLogprob
 from engine.runner.constraints import Constraints, Encode, needs_constraints
 from engine.runner.grammar_rows import GrammarRows
-from engine.runner.sampler import chosen_first
+from engine.runner.sampler import chosen_and_named, chosen_first
 from engine.runner.step_buffers import NUM_SETTINGS, DrawFields
+from engine.sampling_params import SamplingParams
 from engine.scheduler.plan import RowStart
 
 BIAS_WIDTHS = (16, 128, 1024)  # biases a row of the table holds: few, each compiles a kernel
@@ -62,7 +63,7 @@ class DeviceSampler:
         self._reals = self._settings.view(np.float32)
         self._seeds = np.zeros(rows, np.int64)
         self._constraints: dict[int, Constraints] = {}
-        self._num_logprobs: dict[int, int] = {}
+        self._scored: dict[int, SamplingParams] = {}
         self.grammars = GrammarRows(rows, vocab_size)
         self._draws, self._last_tokens = draws, last_tokens
         self.tokens = torch.zeros(rows, dtype=torch.int64, device=device)
@@ -89,13 +90,13 @@ class DeviceSampler:
         self._settings[TABLE, row] = row if constrained else -1
         flags = ADJUSTED | FILTERED if filtered and not params.greedy else 0
         self._settings[FLAGS, row] = flags | (ADJUSTED if constrained else 0)
-        if params.logprobs is not None:
-            self._num_logprobs[row] = params.logprobs
+        if params.scored:
+            self._scored[row] = params
 
     def end(self, row: int) -> None:
         self._settings[FLAGS, row] = 0
         self._constraints.pop(row, None)
-        self._num_logprobs.pop(row, None)
+        self._scored.pop(row, None)
         self.grammars.end(row)
 
     @property
@@ -105,7 +106,7 @@ class DeviceSampler:
 
     def is_plain(self, rows: NDArray[np.int32]) -> bool:
         """One graph does for these rows."""
-        if self._num_logprobs and not self._num_logprobs.keys().isdisjoint(rows.tolist()):
+        if self._scored and not self._scored.keys().isdisjoint(rows.tolist()):
             return False
         return not self._settings[FLAGS, rows].any()
 
@@ -139,13 +140,15 @@ class DeviceSampler:
         self._count_uses(rows)
         drawn = Drawn(failed=failed)
         for i, row in enumerate(rows.tolist()):
-            if row in self._num_logprobs:
-                drawn.asked.append((i, self._num_logprobs[row]))
+            if row in self._scored:
+                drawn.asked.append((i, self._scored[row]))
         if drawn.asked:
             picked = torch.tensor([i for i, _ in drawn.asked]).pin_memory()
             picked = picked.to(self._device, non_blocking=True)
-            most = min(max(n for _, n in drawn.asked), self._vocab_size)
-            scores = token_logprobs(logits_SV[picked], self.tokens[picked], most)
+            named = _named_ids([params for _, params in drawn.asked]).pin_memory()
+            named = named.to(self._device, non_blocking=True)
+            most = min(max(params.logprobs or 0 for _, params in drawn.asked), self._vocab_size)
+            scores = token_logprobs(logits_SV[picked], self.tokens[picked], most, named)
             drawn.scores = tuple(part.to("cpu", non_blocking=True) for part in scores)
         return drawn
 
@@ -239,24 +242,37 @@ class DeviceSampler:
         self._tables.uses.view(-1).index_add_(0, flat, 2 * drawn.int())
 
 
+def _named_ids(asked: list[SamplingParams]) -> Tensor:
+    """[S, K] `logprob_token_ids` of each, filled up with 0."""
+    lists = [params.logprob_token_ids or [] for params in asked]
+    ids_SK = torch.zeros((len(lists), max(map(len, lists))), dtype=torch.int64)
+    for ids_K, ids in zip(ids_SK, lists, strict=True):
+        ids_K[: len(ids)] = torch.tensor(ids, dtype=torch.int64)
+    return ids_SK
+
+
 @dataclass(slots=True)
 class Drawn:
     """What a draw leaves to be read once the step is over."""
 
     failed: dict[int, PagodaError]
-    asked: list[tuple[int, int]] = field(default_factory=list)  # index of row, its logprobs
+    asked: list[tuple[int, SamplingParams]] = field(default_factory=list)  # index of row
     scores: tuple[Tensor, ...] = ()
 
     def logprobs(self, token_ids: NDArray[np.int64]) -> dict[int, list[TokenLogprob]]:
-        """By index: the chosen token, then the likeliest (the chosen one not twice)."""
+        """By index: the chosen token, then those that the request names or the likeliest."""
         if not self.asked:
             return {}
-        chosen, ranks, values, ids = (part.tolist() for part in self.scores)
+        chosen, ranks, values, ids, named = (part.tolist() for part in self.scores)
         found: dict[int, list[TokenLogprob]] = {}
-        for j, (i, count) in enumerate(self.asked):
+        for j, (i, params) in enumerate(self.asked):
             token = int(token_ids[i])
             if token < 0:
                 continue
             mine = TokenLogprob(token, chosen[j], ranks[j])
-            found[i] = chosen_first(mine, ids[j][:count], values[j][:count])
+            if (names := params.logprob_token_ids) is not None:
+                found[i] = chosen_and_named(mine, names, named[j][: len(names)])
+            else:
+                count = params.logprobs or 0
+                found[i] = chosen_first(mine, ids[j][:count], values[j][:count])
         return found

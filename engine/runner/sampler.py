@@ -20,6 +20,7 @@ from engine.kernels.sample_gumbel import EMPTY_ROW, NAN_ROW, sample_gumbel
 from engine.messages import TokenLogprob
 from engine.runner.constraints import Constraints, Encode, needs_constraints
 from engine.runner.grammar_rows import GrammarRows
+from engine.sampling_params import SamplingParams
 from engine.scheduler.plan import RowStart
 
 _SEED_MASK = 2**64 - 1
@@ -46,7 +47,7 @@ class Sampler:
         self._seed = np.zeros(rows, np.uint64)
         self._filters = np.zeros(rows, np.bool_)
         self._constraints: dict[int, Constraints] = {}
-        self._num_logprobs: dict[int, int] = {}
+        self._scored: dict[int, SamplingParams] = {}
         self.grammars = GrammarRows(rows, vocab_size)
 
     def start(self, start: RowStart) -> None:
@@ -59,13 +60,13 @@ class Sampler:
         self._seed[row] = start.seed & _SEED_MASK
         if needs_constraints(params):
             self._constraints[row] = Constraints(start, self._vocab_size, self._encode)
-        if params.logprobs is not None:
-            self._num_logprobs[row] = params.logprobs
+        if params.scored:
+            self._scored[row] = params
         self.grammars.start(start)
 
     def end(self, row: int) -> None:
         self._constraints.pop(row, None)
-        self._num_logprobs.pop(row, None)
+        self._scored.pop(row, None)
         self.grammars.end(row)
 
     def sample(
@@ -86,7 +87,7 @@ class Sampler:
             token_ids[i] = -1
         self._remember(rows, token_ids)
         found = {
-            i: top_logprobs(raw[i], int(token_ids[i]), self._num_logprobs[int(rows[i])])
+            i: token_logprobs(raw[i], int(token_ids[i]), self._scored[int(rows[i])])
             for i in raw
             if token_ids[i] >= 0
         }
@@ -118,14 +119,14 @@ class Sampler:
 
     def _keep_raw(self, logits_SV: Tensor, rows: NDArray[np.int32]) -> dict[int, Tensor]:
         """Untouched logits of the rows that want logprobs, by index."""
-        if not self._num_logprobs:
+        if not self._scored:
             return {}
         return {
             i: logits_SV[i].clone()
             if row in self._constraints or row in self.grammars
             else logits_SV[i]
             for i, row in enumerate(rows.tolist())
-            if row in self._num_logprobs
+            if row in self._scored
         }
 
     def _constrain(
@@ -150,13 +151,18 @@ class Sampler:
                 constraints.add(int(token_ids[i]))
 
 
-def top_logprobs(logits_V: Tensor, chosen: int, count: int) -> list[TokenLogprob]:
-    """The chosen token, then the `count` likeliest (the chosen one not twice)."""
-    return logprob_rows(logits_V[None], [chosen], count)[0]
+def token_logprobs(logits_V: Tensor, chosen: int, params: SamplingParams) -> list[TokenLogprob]:
+    """The chosen token, then those that the request names or the likeliest."""
+    found = logprob_rows(logits_V[None], [chosen], params.logprobs or 0)[0]
+    if (ids := params.logprob_token_ids) is None:
+        return found
+    scores = (logits_V[ids] - logits_V.logsumexp(-1)).tolist()
+    return chosen_and_named(found[0], ids, scores)
 
 
 def logprob_rows(logits_SV: Tensor, chosen: Sequence[int], count: int) -> list[list[TokenLogprob]]:
-    """`top_logprobs` of each row, in a few operations and copies to the host for all of them."""
+    """Of each row the chosen token, then the `count` likeliest (the chosen one not twice), in a
+    few operations and copies to the host for all of them."""
     scores_SV = logits_SV.log_softmax(-1)
     ids_S1 = torch.tensor(chosen, device=scores_SV.device)[:, None]
     mine_S1 = scores_SV.gather(1, ids_S1)
@@ -177,6 +183,14 @@ def chosen_first(chosen: TokenLogprob, ids: list[int], scores: list[float]) -> l
     pairs = enumerate(zip(ids, scores, strict=True), 1)
     others = [TokenLogprob(token, score, place) for place, (token, score) in pairs]
     return [chosen, *(other for other in others if other.token_id != chosen.token_id)]
+
+
+def chosen_and_named(
+    chosen: TokenLogprob, ids: list[int], scores: list[float]
+) -> list[TokenLogprob]:
+    """The chosen token, then the other `ids`, which nobody has ranked."""
+    pairs = zip(ids, scores, strict=True)
+    return [chosen, *(TokenLogprob(i, score, 0) for i, score in pairs if i != chosen.token_id)]
 
 
 def draw_error(code: int) -> PagodaError:

@@ -150,6 +150,22 @@ def test_completion_logprobs_always_hold_the_chosen_token(tokenizer: Tokenizer) 
     assert found["top_logprobs"] == [{"h": -0.5, "f": -9.0}, {"g": -0.5}]
 
 
+def test_named_tokens_are_all_that_stands_beside_the_chosen_one(tokenizer: Tokenizer) -> None:
+    done = delta(ChoiceDelta(0, [5], finish=Finish.LENGTH))
+    done.choices[0].logprobs = [
+        [TokenLogprob(5, -9.0, 9), TokenLogprob(8, -3.0, 0), TokenLogprob(7, -1.0, 0)]
+    ]
+    answer = completion(tokenizer, logprob_token_ids=[8, 7])
+    found = orjson.loads(answer.whole([done], COUNTS))["choices"][0]["logprobs"]
+    assert (found["tokens"], found["token_logprobs"]) == (["f"], [-9.0])
+    assert found["top_logprobs"] == [{"i": -3.0, "h": -1.0}]
+    answer = chat(tokenizer, logprobs=True, logprob_token_ids=[8, 5])
+    (entry,) = orjson.loads(answer.whole([done], COUNTS))["choices"][0]["logprobs"]["content"]
+    assert [(top["token"], top["logprob"]) for top in entry["top_logprobs"]] == [
+        ("i", -3.0), ("f", -9.0),
+    ]  # fmt: skip
+
+
 def test_echo_puts_the_scored_prompt_first(tokenizer: Tokenizer) -> None:
     deltas = [delta(ChoiceDelta(0, [5], [row(5)], finish=Finish.LENGTH))]
     deltas[0].prompt_logprobs = [[None, row(2)]]

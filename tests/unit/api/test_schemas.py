@@ -157,7 +157,9 @@ def test_null_means_absent() -> None:
         ("logits_processors", ["x"]),
         ("prompt_embeds", "x"),
         ("suffix", "x"),
-        ("logprob_token_ids", [1]),
+        ("logprob_token_ids", []),
+        ("logprob_token_ids", [-1]),
+        ("logprob_token_ids", list(range(129))),
         ("guided_json", False),
         ("guided_regex", "(?=a)"),
         ("guided_choice", []),
@@ -183,6 +185,7 @@ def test_known_fields_we_do_not_serve_are_refused_by_name(field: str, value: Any
         ("functions", [{"name": "f"}]),
         ("top_logprobs", 3),
         ("logprobs", 3),
+        ("logprob_token_ids", [1]),  # without logprobs
         ("max_completion_tokens", 0),
         ("metadata", {str(i): "x" for i in range(17)}),
     ],
@@ -224,6 +227,9 @@ def test_a_field_without_effect_is_named_when_it_asks_for_one() -> None:
         ({"stream_interval": 2}, ["stream_interval"]),
         ({"stream_interval": 2, "stream": True}, []),
         ({"return_tokens_as_token_ids": True}, ["return_tokens_as_token_ids"]),
+        ({"return_tokens_as_token_ids": True, "logprobs": True, "logprob_token_ids": [1],
+          "top_logprobs": 2}, ["top_logprobs"]),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, ["max_tokens"]),
         ({"tool_choice": "auto", "parallel_tool_calls": False},
          ["tool_choice", "parallel_tool_calls"]),
         ({"stream": True, "stream_options": {"include_usag": True}},
@@ -296,6 +302,14 @@ def test_request_beats_model_default_beats_ours() -> None:
 def test_each_route_has_its_own_default_length(body: Any, tokens: int | None) -> None:
     made: GenerationBody = body()
     assert made.sampling({}).max_tokens == tokens
+
+
+def test_named_tokens_are_scored_without_a_count_and_never_in_an_echo() -> None:
+    params = completion(logprob_token_ids=[1], logprobs=20).sampling({})
+    assert (params.logprobs, params.logprob_token_ids, params.scored) == (None, [1], True)
+    raw = COMPLETION | {"logprob_token_ids": [1], "logprobs": 20}
+    assert parse_completion(json.dumps(raw).encode(), CAPS)[1] == ["logprobs"]
+    assert refused(completion, logprob_token_ids=[1], echo=True).param == "logprob_token_ids"
 
 
 def test_echo_of_nothing_scores_the_prompt() -> None:

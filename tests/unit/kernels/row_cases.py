@@ -232,10 +232,14 @@ def check_broken_rows(device: torch.device) -> None:
 def check_logprobs(device: torch.device) -> None:
     logits = torch.randn(3, 1000, generator=torch.Generator().manual_seed(4))
     token = torch.tensor([5, 999, 0])
-    chosen, rank, top, ids = token_logprobs(logits.to(device), token.to(device), 4)
+    named = torch.tensor([[7, 5], [0, 0], [999, 1]])
+    chosen, rank, top, ids, own = token_logprobs(
+        logits.to(device), token.to(device), 4, named.to(device)
+    )
     exact = logits.double().log_softmax(-1)
     picked = exact.gather(1, token[:, None])
     torch.testing.assert_close(chosen.cpu().double(), picked[:, 0], rtol=1e-5, atol=1e-5)
     assert rank.tolist() == ((exact > picked).sum(-1) + 1).tolist()
     torch.testing.assert_close(top.cpu().double(), exact.topk(4).values, rtol=1e-5, atol=1e-5)
     assert torch.equal(ids.cpu(), exact.topk(4).indices)
+    torch.testing.assert_close(own.cpu().double(), exact.gather(1, named), rtol=1e-5, atol=1e-5)

@@ -198,4 +198,21 @@ def test_logprobs_are_of_the_untouched_distribution() -> None:
     assert chosen.logprob < 0
     assert next(c for c in result.logprobs[1][1:] if c.rank == 1) == result.logprobs[0][0]
     assert len(result.logprobs[0]) == 3  # the chosen token is among the three likeliest
+
+
+def test_named_tokens_are_scored_in_place_of_the_likeliest() -> None:
+    runner, greedy = toy_runner(), SamplingParams(temperature=0.0, logprobs=20)
+    likeliest = step(
+        runner, [Piece(0, 0, 19, True)], starts=[row_start(0, PROMPT, [1, 2], greedy)]
+    ).logprobs[0]
+    first, *_, fifth, sixth = likeliest[:6]
+    named = [sixth.token_id, first.token_id, fifth.token_id]
+    params = SamplingParams(temperature=0.0, logprob_token_ids=named)
+    found = step(
+        runner, [Piece(1, 0, 19, True)], starts=[row_start(1, PROMPT, [3, 4], params)]
+    ).logprobs[1]
+    assert found[0] == first
+    assert [c.token_id for c in found[1:]] == [sixth.token_id, fifth.token_id]
+    assert [c.logprob for c in found[1:]] == pytest.approx([sixth.logprob, fifth.logprob])
+
     assert torch.is_inference_mode_enabled() is False

@@ -1,7 +1,7 @@
 """Messages → prompt text through a checkpoint's Jinja template, always in the sandbox.
 
 The sandbox is immutable: a template can neither change what it is given nor reach Python objects
-behind it. A template that nobody has tried or vouched for belongs into template_process.py.
+behind it. What serves callers renders in a process apart: template_process.py.
 """
 
 from __future__ import annotations

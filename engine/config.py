@@ -119,9 +119,9 @@ class EngineConfig:
                 continue
             kind = _KINDS[str(field.type)]
             if type(value) is not kind and not (kind is float and type(value) is int):
-                raise EngineStartError(
-                    f"{field.name}={value!r} is not possible.", f"Give {_WORDS[kind]}."
-                )
+                of_json = field.metadata["help"].startswith("JSON object")
+                words = "a mapping, or the text of a JSON object" if of_json else _WORDS[kind]
+                raise EngineStartError(f"{field.name}={value!r} is not possible.", f"Give {words}.")
             if kind is bool:
                 continue
             low, high = field.metadata["low"], field.metadata["high"]

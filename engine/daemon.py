@@ -90,7 +90,7 @@ def serve(args: DaemonArgs, build: Callable[[OnProgress], Core]) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()  # weights and modules are for ever: later collections need not look at them
-    loop = StepLoop(core)
+    loop = StepLoop(core, args.engine_id)
     stopper.watch(loop)
     transport.attach(loop)
     try:

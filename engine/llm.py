@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from engine.prompts import (
 )
 from engine.sampling_defaults import sampling_defaults
 from engine.sampling_params import SamplingParams
+from engine.step_trace import StepTrace
 from engine.tokenizer import Tokenizer
 
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -218,6 +220,14 @@ class LLM:
         """Counters of this engine since its start."""
         return msgspec.structs.asdict(self.core.counters)
 
+    def start_profile(self) -> None:
+        """Trace the calls to come. Raises `InvalidRequest` without PAGODA_PROFILE_DIR."""
+        self._trace.start()
+
+    def stop_profile(self) -> Path:
+        """Write the trace into PAGODA_PROFILE_DIR: its path, for chrome://tracing or Perfetto."""
+        return self._trace.stop()
+
     def reset_prefix_cache(self) -> None:
         self.core.reset_prefix_cache()
 
@@ -262,6 +272,7 @@ class LLM:
         self._core, self._config = core, core.config
         self._defaults = sampling_defaults(core.config)
         self._rids = count()
+        self._trace = StepTrace("llm")
         self._closed = False
 
     def _run(

@@ -19,6 +19,9 @@ class MachineSettings:
         False, "max_model_len may be longer than the model was made for"
     )
     use_modelscope: bool = setting(False, "hub ids name models and adapters on ModelScope")
+    profile_dir: str | None = setting(
+        None, "folder that /start_profile writes to; without it there are no profiles"
+    )
     log_level: str = setting(
         "INFO",
         "least level that engines log",

@@ -43,7 +43,7 @@ class TokenLogprob(msgspec.Struct, array_like=True, frozen=True):
 
     token_id: int
     logprob: float
-    rank: int  # 1 = most likely
+    rank: int  # 1 = most likely; 0 = nobody asked for it
 
 
 class QueueBody(Message, kw_only=True, omit_defaults=True):
@@ -142,6 +142,8 @@ class ControlKind(StrEnum):
     RESUME = "resume"
     SLEEP = "sleep"  # drain, and give the KV cache's memory back; `RESUME` takes it again
     FORGET_PREFIXES = "forget_prefixes"  # of all prompts before
+    START_PROFILE = "start_profile"  # trace what is computed from now on
+    STOP_PROFILE = "stop_profile"  # write the trace down
     VIEW = "view"  # answered by `pgd:view:{engine}`; see engine/view.py
     LOAD_ADAPTER = "load_adapter"  # idempotent; a known digest takes the new name and pin
     UNLOAD_ADAPTER = "unload_adapter"  # idempotent; only the digest of `adapter` is read
@@ -267,6 +269,7 @@ class EngineBeat(Message, kw_only=True, omit_defaults=True):
     lora_slots_used: int = 0
     lora_slots_total: int = 0  # of the rank buckets in use; 0 until an adapter is registered
     asleep: bool = False  # by order, without memory for its KV cache
+    profiling: bool = False
 
 
 class EngineCounters(msgspec.Struct):

@@ -11,19 +11,23 @@ from collections import deque
 from collections.abc import Callable
 
 from engine.core_contract import Core
+from engine.logs import event_log
 from engine.messages import AdapterSource, Delta, Finish, QueueBody
+from engine.step_trace import StepTrace
 from engine.view import CoreView
 
 OnView = Callable[[CoreView], None]
 Act = Callable[[Core], object]
 IDLE_WAIT_S = 1.0
+log = event_log(__name__)
 
 
 class StepLoop:
     """`submit` is for one thread, `run` for another; `cancel` may be called by any."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, name: str = "engine") -> None:
         self.core = core
+        self.trace = StepTrace(name)
         self.turns = 0
         self.busy_s = 0.0  # of all steps
         self._inbox: deque[QueueBody | AdapterSource | tuple[str, Finish | None] | Act] = deque()
@@ -77,6 +81,20 @@ class StepLoop:
             then()
 
         self._between_steps(awake)
+
+    def profile(self, *, on: bool, then: Callable[[], None]) -> None:
+        """Trace the steps from now on, or write the trace down; then call `then`, on the loop's
+        thread. What cannot be done is logged: the steps go on."""
+
+        def switch(_core: Core) -> None:
+            try:
+                if on is not self.trace.running:
+                    self.trace.start() if on else self.trace.stop()
+            except Exception as error:
+                log.exception("profile_failed", cause=type(error).__name__)
+            then()
+
+        self._between_steps(switch)
 
     def _between_steps(self, act: Act) -> None:
         self._inbox.append(act)

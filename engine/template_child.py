@@ -1,4 +1,4 @@
-"""The process that renders chat templates nobody vouches for: `python -m engine.template_child`.
+"""The process that renders chat templates: `python -m engine.template_child`.
 
 It dies when a render takes too long, even inside one expression: the kernel counts its CPU time. So
 a busy machine refuses nothing. Frames on stdin and stdout hold a `RenderJob` and its `Rendered`.

@@ -57,6 +57,7 @@ CONTROL_TTL_S = 3600  # every engine process has a stream of its own, which it m
 REPLY_MAXLEN = 100_000
 UNCONFIRMED_S = 10.0
 ENDS = (EventKind.END, EventKind.REFUSED)
+PROFILE = (ControlKind.START_PROFILE, ControlKind.STOP_PROFILE)
 
 
 @dataclass(slots=True)
@@ -196,6 +197,8 @@ class Transport:
             self._loop.sleep(self._beat_soon)
         elif kind is ControlKind.FORGET_PREFIXES and self._loop is not None:
             self._loop.forget_prefixes()
+        elif kind in PROFILE and self._loop is not None:
+            self._loop.profile(on=kind is ControlKind.START_PROFILE, then=self._beat_soon)
         elif kind is ControlKind.RESUME and self._reader is not None and self._loop is not None:
             self.progress.state = EngineState.READY
             self._loop.wake_up(self._beat_soon)  # before the first request that is read now
@@ -450,7 +453,7 @@ class Transport:
             beat.lora_slots_total = gauges.lora_slots_total
             beat.counters = msgspec.structs.asdict(loop.core.counters)
             beat.figures = loop.core.figures
-            beat.asleep = loop.core.asleep
+            beat.asleep, beat.profiling = loop.core.asleep, loop.trace.running
         return beat
 
 

@@ -20,6 +20,8 @@ urlpatterns = [
     path("wake_up", engine_views.WakeUp.as_view()),
     path("is_sleeping", engine_views.IsSleeping.as_view()),
     path("reset_prefix_cache", engine_views.ResetPrefixCache.as_view()),
+    path("start_profile", engine_views.StartProfile.as_view()),
+    path("stop_profile", engine_views.StopProfile.as_view()),
     path("api/keys", management.KeyList.as_view()),
     path("api/keys/<str:public_id>", management.KeyDetail.as_view()),
     path("api/keys/<str:public_id>/revoke", management.KeyRevoke.as_view()),

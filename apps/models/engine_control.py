@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 import redis
 from django.db import connection
@@ -12,7 +13,8 @@ from msgspec import DecodeError
 from apps.api.services import Actor, audit_record
 from apps.models.models import EngineInstance
 from engine import redis_keys, scripts
-from engine.errors import InvalidRequest, Overloaded
+from engine.errors import InvalidRequest, NotFound, Overloaded
+from engine.machine import machine_settings
 from engine.messages import (
     Control,
     ControlKind,
@@ -26,8 +28,8 @@ from engine.messages import (
 from inference_site.redis import redis_url
 
 STOPPED_BY = "CancelledByOperator"
-SLEEP_WAIT_S = 30.0
-SLEEP_POLL_S = 0.05
+CONTROL_WAIT_S = 30.0
+CONTROL_POLL_S = 0.05
 
 
 def request_cancel(*, rid: str, actor: Actor) -> None:
@@ -62,12 +64,12 @@ def engine_resume(*, engine: str, actor: Actor) -> None:
 
 def engines_sleep(*, actor: Actor) -> bool:
     """Every engine finishes what it has and gives the KV cache's memory back; requests wait for
-    `engines_wake`. False: some still compute after `SLEEP_WAIT_S`, and fall asleep later."""
+    `engines_wake`. False: some still compute after `CONTROL_WAIT_S`, and fall asleep later."""
     engines = _engines()
     for engine in engines:
         _tell(engine, ControlKind.SLEEP)
     audit_record(actor=actor, action="engines.sleep", subject=", ".join(engines))
-    return _until(asleep=True)
+    return _until(lambda beat: beat.asleep)
 
 
 def engines_wake(*, actor: Actor) -> bool:
@@ -76,7 +78,7 @@ def engines_wake(*, actor: Actor) -> bool:
     for engine in engines:
         _tell(engine, ControlKind.RESUME)
     audit_record(actor=actor, action="engines.wake", subject=", ".join(engines))
-    return _until(asleep=False)
+    return _until(lambda beat: not beat.asleep)
 
 
 def engines_asleep() -> bool:
@@ -91,6 +93,19 @@ def prefixes_forget(*, actor: Actor) -> None:
     for engine in engines:
         _tell(engine, ControlKind.FORGET_PREFIXES)
     audit_record(actor=actor, action="engines.forget_prefixes", subject=", ".join(engines))
+
+
+def engines_profile(*, on: bool, actor: Actor) -> bool:
+    """Every engine traces what it computes, or writes its trace down. False: some did not, or do
+    not yet. Raises `NotFound` where no folder is kept for that."""
+    if machine_settings().profile_dir is None:
+        raise NotFound("No profiles are taken here: PAGODA_PROFILE_DIR names no folder.")
+    engines = _engines()
+    kind = ControlKind.START_PROFILE if on else ControlKind.STOP_PROFILE
+    for engine in engines:
+        _tell(engine, kind)
+    audit_record(actor=actor, action=f"engines.{kind}", subject=", ".join(engines))
+    return _until(lambda beat: beat.profiling is on)
 
 
 def open_requests() -> int:
@@ -122,14 +137,15 @@ def _beats() -> list[EngineBeat]:
     return [beat for beat in beats if beat.state in (EngineState.READY, EngineState.DRAINING)]
 
 
-def _until(*, asleep: bool) -> bool:
-    until = time.monotonic() + SLEEP_WAIT_S
-    while any(beat.asleep is not asleep for beat in _beats()):
+def _until(reached: Callable[[EngineBeat], bool]) -> bool:
+    """Whether all engines come to it in `CONTROL_WAIT_S`."""
+    until = time.monotonic() + CONTROL_WAIT_S
+    while not all(map(reached, _beats())):
         if time.monotonic() > until:
             return False
         if not connection.in_atomic_block:
             connection.close()
-        time.sleep(SLEEP_POLL_S)
+        time.sleep(CONTROL_POLL_S)
     return True
 
 

@@ -12,7 +12,9 @@ from tests.served import Served, serving
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("serve") / "home") as running:
+    folder = tmp_path_factory.mktemp("serve")
+    env = {"PAGODA_PROFILE_DIR": str(folder / "profiles")}
+    with serving(folder / "home", env=env) as running:
         yield running
 
 

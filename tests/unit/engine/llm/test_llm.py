@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import json
 
 import pytest
 
@@ -49,6 +51,30 @@ def test_text_ids_and_dicts_are_prompts():
 def test_one_prompt_may_stand_alone():
     llm = make_llm()
     assert [len(ask(llm, prompt)) for prompt in ("hi", [1, 2], {"prompt": "hi"})] == [1, 1, 1]
+
+
+def test_a_profile_is_a_file_of_the_calls_between(tmp_path, monkeypatch):
+    llm = make_llm()
+    monkeypatch.delenv("PAGODA_PROFILE_DIR", raising=False)
+    with pytest.raises(InvalidRequest, match="PAGODA_PROFILE_DIR"):
+        llm.start_profile()
+    monkeypatch.setenv("PAGODA_PROFILE_DIR", str(tmp_path / "traces"))
+    with pytest.raises(InvalidRequest, match="start one first"):
+        llm.stop_profile()
+    llm.start_profile()
+    with pytest.raises(InvalidRequest, match="runs already"):
+        llm.start_profile()
+    ask(llm, "hi")
+    path = llm.stop_profile()
+    assert path.parent == tmp_path / "traces"
+    with gzip.open(path) as file:
+        events = json.load(file)["traceEvents"]
+    assert any(str(event.get("name")).endswith("submit") for event in events)
+
+
+def test_an_option_of_several_values_says_what_it_takes():
+    with pytest.raises(EngineStartError, match="Give a mapping, or the text of a JSON object"):
+        config_from("tiny", {"hf_overrides": 5})
 
 
 def test_results_keep_the_order_of_prompts_whatever_ends_first():

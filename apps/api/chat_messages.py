@@ -101,15 +101,6 @@ class Message(Schema):
             return "".join(part.text or part.refusal or "" for part in self.content)
         return self.content or ""
 
-    @property
-    def chars(self) -> int:
-        """Roughly how much text it is."""
-        parts = [self.content] if isinstance(self.content, str) else self.content or []
-        texts = [part if isinstance(part, str) else part.text or part.refusal for part in parts]
-        calls = [call.function.arguments for call in self.tool_calls or []]
-        thoughts = (self.reasoning, self.reasoning_content)
-        return sum(len(text or "") for text in (*texts, *calls, *thoughts))
-
     def for_template(self, form: TemplateForm = PLAIN_FORM) -> dict[str, Any]:
         """The form that the template expects; developer speaks as system, reasoning has both its
         names."""

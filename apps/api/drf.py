@@ -81,12 +81,17 @@ class KeyView(APIView):
         return Actor(f"key:{self.key.public_id}", self.request.META.get("REMOTE_ADDR") or None)
 
 
+def tell_ignored(request: Request, names: Iterable[str]) -> None:
+    """More names of fields and parameters without effect, for the answer's header."""
+    told = [*getattr(request, "ignored_names", ()), *shown_names(names)]
+    setattr(request, "ignored_names", told)  # noqa: B010 - DRF's Request takes any attribute
+
+
 def parsed(kind: type[S], request: Request) -> S:
     """The body as a schema; null means absent. Raises `InvalidRequest`."""
     data = request.data if isinstance(request.data, dict) else {}
     given = {name: value for name, value in data.items() if value is not None}
-    names = shown_names(name for name in data if name not in kind.model_fields)
-    setattr(request, "ignored_names", names)  # noqa: B010 - DRF's Request takes any attribute
+    tell_ignored(request, (name for name in data if name not in kind.model_fields))
     try:
         return kind.model_validate(given)
     except ValidationError as error:

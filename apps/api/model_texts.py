@@ -9,16 +9,14 @@ from pathlib import Path
 from apps.api.chat_messages import PLAIN_FORM, TemplateForm
 from apps.api.parsers import ParserChoice, UnknownParser, parsers_for, pipeline_for
 from apps.api.template_traits import (
-    Template,
     model_type_of,
     template_form_of,
     thinks_unasked,
     words_of,
 )
 from apps.models.catalog import PLAIN_TEXT, TextOptions
-from engine.chat_template import ChatTemplate
 from engine.errors import EngineStartError, InvalidRequest
-from engine.template_process import ChildTemplate
+from engine.template_process import OPERATORS, STRANGERS, ChildTemplate
 from engine.tokenizer import Tokenizer
 
 MAX_TOKENIZERS = 64
@@ -29,7 +27,7 @@ class ModelText:
     """What turns text into ids and back for one checkpoint directory."""
 
     tokenizer: Tokenizer
-    template: Template | None
+    template: ChildTemplate | None
     template_words: frozenset[str]
     parsers: ParserChoice
     form: TemplateForm
@@ -42,19 +40,18 @@ class ModelText:
         return frozenset(self.special_ids[text] for text in specials & self.special_ids.keys())
 
     def with_template(self, source: str, *, vouched: bool) -> ModelText:
-        """The same model with another chat template, tried in a process that may die of it. One
-        that nobody vouches for stays there. Raises `EngineStartError` for a bad one."""
-        specials = self.tokenizer.special_tokens
-        tried = ChildTemplate(source, specials)
-        form = template_form_of(tried, self.options.chat_template_content_format)
-        template = ChatTemplate(source, specials) if vouched else tried
+        """The same model with another chat template. Those that nobody vouches for keep no
+        model's own waiting. Raises `EngineStartError` for a bad one."""
+        process = OPERATORS if vouched else STRANGERS
+        template = ChildTemplate(source, self.tokenizer.special_tokens, process)
+        form = template_form_of(template, self.options.chat_template_content_format)
         words = words_of(source)
         return replace(
             self,
             template=template,
             template_words=words,
             form=form,
-            thinks=thinks_unasked(tried, words, form),
+            thinks=thinks_unasked(template, words, form),
         )
 
 

@@ -184,7 +184,8 @@ def read_input(kind: type[I], data: bytes, caps: ApiCaps) -> tuple[I, list[str]]
     if body.messages is not None:
         chat = {name: raw[name] for name in TEMPLATE_FIELDS if raw.get(name) is not None}
         chat.setdefault("add_generation_prompt", False)
-        body._chat, _ = chat_of({"model": body.model, **chat}, caps)
+        body._chat, of_chat = chat_of({"model": body.model, **chat}, caps)
+        return body, shown_names([*_ignored(kind, raw), *of_chat])
     return body, _ignored(kind, raw)
 
 

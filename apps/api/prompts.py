@@ -88,14 +88,9 @@ class PromptPool:
 
     async def chat(self, body: ChatBody, model: CatalogModel) -> list[Prompt]:
         text = await self.text_of(model)
-        size = sum(message.chars for message in body.messages)
-        if body.offered:
-            size += INLINE_CHARS  # tools are long: rather in a thread than measured here
-        work = partial(conversation_prompt, text, body, model)
-        if body.chat_template is not None:
-            prompt = await self.run(work, self._strangers)
-        else:
-            prompt = await self.near(size, work)
+        # a template may take its whole time, so this is never done on the event loop
+        pool = self._pool if body.chat_template is None else self._strangers
+        prompt = await self.run(partial(conversation_prompt, text, body, model), pool)
         return _cut([prompt], body, model, text.tokenizer)
 
     def close(self) -> None:

@@ -18,9 +18,7 @@ RESERVED_NAMES = frozenset(
 )
 
 
-def render_chat(
-    text: ModelText, messages: list[dict[str, Any]], body: ChatBody, model: CatalogModel
-) -> Prompt:
+def conversation_prompt(text: ModelText, body: ChatBody, model: CatalogModel) -> Prompt:
     """Template, then tokeniser. Raises `InvalidRequest` naming what the template refused."""
     text = _with_own_template(text, body)
     if text.template is None:
@@ -44,7 +42,7 @@ def render_chat(
         )
     try:
         rendered = text.template.render(
-            messages,
+            [message.for_template(text.form) for message in body.messages],
             tools=[tool.for_template() for tool in offered] or None,
             add_generation_prompt=body.add_generation_prompt and not body.continue_final_message,
             continue_final_message=body.continue_final_message,
@@ -52,7 +50,8 @@ def render_chat(
             **template_kwargs(body, text.template_words),
         )
     except EngineStartError as error:
-        raise InvalidRequest(error.cause, param="chat_template") from None
+        own = "messages" if body.chat_template is None else "chat_template"
+        raise InvalidRequest(error.cause, param=own) from None
     ids = text.tokenizer.encode(rendered, add_special_tokens=body.add_special_tokens)
     return Prompt(ids, tail=rendered[-TAIL_CHARS:])
 
@@ -89,11 +88,6 @@ def _effort(effort: str, words: frozenset[str]) -> dict[str, Any]:
         "'reasoning_effort' has no meaning for this model: its chat template does not read it.",
         param="reasoning_effort",
     )
-
-
-def conversation_prompt(text: ModelText, body: ChatBody, model: CatalogModel) -> Prompt:
-    messages = [message.for_template(text.form) for message in body.messages]
-    return render_chat(text, messages, body, model)
 
 
 def _with_own_template(text: ModelText, body: ChatBody) -> ModelText:

@@ -16,7 +16,7 @@ class TokenizeBody(Schema):
 
     model: Annotated[str, Field(max_length=256)] | None = None
     prompt: Text | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=2048)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
     add_special_tokens: bool | None = None  # default: true for a prompt, false for messages
     add_generation_prompt: bool = True
     continue_final_message: bool = False

@@ -8,15 +8,20 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.api.drf import KeyView, parsed
+from apps.api.config import api_caps
+from apps.api.drf import KeyView, parsed, tell_ignored
 from apps.api.model_texts import ModelText, model_text
-from apps.api.rendering import render_chat
-from apps.api.schemas import ChatBody
+from apps.api.parse import chat_of
+from apps.api.rendering import conversation_prompt
 from apps.api.selectors import KeySnapshot
 from apps.api.token_bodies import DetokenizeBody, TokenizeBody
 from apps.models.catalog import CatalogModel
 from apps.models.selectors import catalog_read
 from engine.errors import EngineStartError, InvalidRequest, ModelNotFound, Overloaded
+
+OF_MESSAGES = (  # fields of /tokenize that say nothing of a prompt
+    "messages", "add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools",
+)  # fmt: skip
 
 
 class ModelList(KeyView):
@@ -47,7 +52,8 @@ class Tokenize(KeyView):
         body = parsed(TokenizeBody, request)
         model = model_for_key(self.key, body.model)
         text = text_of(model)
-        ids = _ids(body, model, text)
+        ids, ignored = _ids(body, dict(request.data), model, text)
+        tell_ignored(request, ignored)
         found: dict[str, Any] = {
             "tokens": ids,
             "count": len(ids),
@@ -134,20 +140,17 @@ def card(model: CatalogModel) -> dict[str, Any]:
     }
 
 
-def _ids(body: TokenizeBody, model: CatalogModel, text: ModelText) -> list[int]:
+def _ids(
+    body: TokenizeBody, raw: dict[str, Any], model: CatalogModel, text: ModelText
+) -> tuple[list[int], list[str]]:
+    """And names of fields without effect. A conversation is read as a chat reads it."""
+    given = {name: raw[name] for name in OF_MESSAGES if raw.get(name) is not None}
     if (body.prompt is None) == (body.messages is None):
         raise InvalidRequest("Give either 'prompt' or 'messages'.", param="prompt")
     if body.prompt is not None:
         add = body.add_special_tokens is not False  # a plain prompt gets them by default
-        return text.tokenizer.encode(body.prompt, add_special_tokens=add)
-    chat = ChatBody(
-        model=model.name,
-        messages=body.messages or [],
-        add_generation_prompt=body.add_generation_prompt,
-        continue_final_message=body.continue_final_message,
-        add_special_tokens=bool(body.add_special_tokens),
-        chat_template_kwargs=body.chat_template_kwargs,
-        tools=body.tools,
+        return text.tokenizer.encode(body.prompt, add_special_tokens=add), list(given)
+    chat, ignored = chat_of(
+        {"model": model.name, "add_special_tokens": body.add_special_tokens, **given}, api_caps()
     )
-    messages = [message.for_template(text.form) for message in chat.messages]
-    return render_chat(text, messages, chat, model).token_ids
+    return conversation_prompt(text, chat, model).token_ids, ignored

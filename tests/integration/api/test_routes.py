@@ -221,6 +221,18 @@ def test_without_a_key_nothing_else_is_told(stranger: httpx.Client) -> None:
     assert_error(stranger.get("/v1/models", headers={f"x-{i}": "1" for i in range(120)}), 401)
 
 
+def test_a_conversation_is_tokenised_by_the_rules_of_a_chat(client: httpx.Client) -> None:
+    talk = {"model": "tiny", "messages": [{"role": "user", "content": "a", "mood": 1}]}
+    reply = client.post("/tokenize", json=talk)
+    assert (reply.status_code, reply.headers["x-pagoda-ignored"]) == (200, "messages.mood")
+    tool = {"type": "function", "function": {"name": "f"}}
+    assert_error(client.post("/tokenize", json=talk | {"tools": [tool] * 129}), 400, param="tools")
+    both = {"continue_final_message": True, "add_generation_prompt": True}
+    assert_error(client.post("/tokenize", json=talk | both), 400, param="continue_final_message")
+    reply = client.post("/tokenize", json={"model": "tiny", "prompt": "a", "tools": [tool]})
+    assert reply.headers["x-pagoda-ignored"] == "tools"
+
+
 def test_unknown_model_is_404_with_its_code(client: httpx.Client) -> None:
     for reply in (
         client.post("/v1/completions", json={"model": "nope", "prompt": "a"}),

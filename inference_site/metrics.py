@@ -104,6 +104,7 @@ class HeartbeatCollector:
             yield counter
         yield from self._figures()
         yield self._choices()
+        yield self._cache()
         yield self._states()
         build = GaugeMetricFamily("pagoda_build_info", "Version of this build.", labels=["version"])
         build.add_metric([version("pagoda")], 1)
@@ -136,6 +137,18 @@ class HeartbeatCollector:
         for beat in self._beats:
             for reason, key in (("stop", "stopped_choices"), ("length", "full_choices")):
                 family.add_metric([beat.model, beat.engine, reason], beat.counters.get(key, 0))
+        return family
+
+    def _cache(self) -> Metric:
+        family = GaugeMetricFamily(
+            "vllm:cache_config_info",
+            "1; the labels tell the size of the KV cache.",
+            labels=["model_name", "engine", "block_size", "num_gpu_blocks"],
+        )
+        for beat in self._beats:
+            if blocks := beat.blocks_total:
+                size = beat.kv_tokens // blocks
+                family.add_metric([beat.model, beat.engine, str(size), str(blocks)], 1)
         return family
 
     def _states(self) -> Metric:

@@ -66,6 +66,12 @@ class Collected:
     stop_reason: str | int | None = None
 
 
+def times_ms(counts: Counts) -> dict[str, int]:
+    """Where a request's time went, counted by its engine."""
+    decode = max(0, counts.total_ms - counts.ttft_ms)
+    return {"queue": counts.queue_ms, "ttft": counts.ttft_ms, "decode": decode}
+
+
 class Answer(ABC):
     """What both forms share. `chunks` must see every delta of a stream, in order."""
 
@@ -93,6 +99,7 @@ class Answer(ABC):
         self.params = params
         self.prompts = prompts
         self.continuous_usage = False
+        self.tells_times = False
         self.unmet: tuple[str, ...] = ()  # fields that this model cannot follow
         self.width = len(prompts) * params.n
         self._completion_tokens = 0
@@ -124,7 +131,10 @@ class Answer(ABC):
         return delta.choices if self._pacer is None else self._pacer.take(delta.choices)
 
     def usage_chunk(self, counts: Counts) -> bytes:
-        return self._head + b'],"usage":' + orjson.dumps(self._usage(counts)) + b"}\n\n"
+        found = self._head + b'],"usage":' + orjson.dumps(self._usage(counts))
+        if self.tells_times:
+            found += b',"metrics":' + orjson.dumps(times_ms(counts))
+        return found + b"}\n\n"
 
     def whole(self, deltas: Iterable[Delta], counts: Counts) -> bytes:
         """The body of an answer that is not streamed."""

@@ -72,6 +72,10 @@ class ApiSettings:
     force_include_usage: bool = setting(
         False, "every stream tells its usage, with each chunk and at its end"
     )
+    per_request_metrics: bool = setting(
+        False,
+        "the usage chunk of a stream tells its times in ms, as Server-Timing of whole answers",
+    )
     write_stall_s: float = setting(30.0, "a client that reads nothing is cut off", low=1, high=600)
     request_timeout_s: float = setting(600.0, "longest life of one request", low=1, high=86400)
     prompt_threads: int = setting(2, "threads that render and tokenise prompts", low=1, high=64)

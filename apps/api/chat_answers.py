@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from apps.api import request_metrics
 from apps.api.answers import OPEN, PLAIN, Answer, Collected, Wishes
 from apps.api.choices import ChoiceReader
 from apps.api.forced_calls import form_with_calls, parser_of_calls, thought_of
@@ -44,6 +45,8 @@ def chat_pipelines(
         return []
     form = params.structured_outputs
     thinking = _thinks(body, text) and (form is None or form.thought is not None)
+    if tool is not None:
+        request_metrics.CALLS.labels(tool).inc(body.n)
     functions = [spec.function for spec in body.offered]
     return [
         pipeline_for(

@@ -18,7 +18,7 @@ from channels.consumer import AsyncConsumer
 
 from apps.api import request_metrics
 from apps.api.admission import Call
-from apps.api.answers import Answer
+from apps.api.answers import Answer, times_ms
 from apps.api.auth import authenticate, authenticate_again, require_scope
 from apps.api.bodies import Copy
 from apps.api.body import (
@@ -141,8 +141,9 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
                 await opened.stream.started()
                 headers = reply_headers(call, opened.answer.unmet, opened.stream.limits_left)
                 if call.body.stream:
-                    forced = self.runtime.settings.force_include_usage
-                    await _stream(call.body, opened, headers, writer, forced)
+                    settings = self.runtime.settings
+                    opened.answer.tells_times = settings.per_request_metrics
+                    await _stream(call.body, opened, headers, writer, settings.force_include_usage)
                 else:
                     await self._whole(opened, headers, writer)
             finally:
@@ -153,11 +154,7 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
         """One JSON body. A long one is put together in a thread: the streams beside it go on."""
         deltas = await opened.stream.whole()
         counts = opened.stream.counts or Counts()
-        timing = b"queue;dur=%d, ttft;dur=%d, decode;dur=%d" % (
-            counts.queue_ms,
-            counts.ttft_ms,
-            max(0, counts.total_ms - counts.ttft_ms),
-        )
+        timing = ", ".join(f"{name};dur={ms}" for name, ms in times_ms(counts).items()).encode()
         body = await self.runtime.prompts.near(
             TOKEN_CHARS * counts.completion_tokens, lambda: opened.answer.whole(deltas, counts)
         )
@@ -203,6 +200,7 @@ class EngineConsumer(AsyncConsumer, ABC, Generic[B]):  # type: ignore[misc]
             raise asyncio.CancelledError  # the server stops
         task.uncancel()
         if writer.stalled:
+            request_metrics.STALLED.inc()
             abort_connection(scope)
         elif writer.cut is not None:
             await self._refuse(writer.cut, rid, writer, None)
@@ -258,4 +256,6 @@ async def _stream(
 async def _leave_on_disconnect(receive: Receive, writer: ResponseWriter) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    if writer.task is not None:
+        request_metrics.DISCONNECTED.inc()
     writer.interrupt(None)

@@ -34,9 +34,15 @@ PROMPT = Histogram("vllm:request_prompt_tokens", "Prompt tokens.", LABELS, bucke
 COMPLETION = Histogram(
     "vllm:request_generation_tokens", "Generated tokens, all choices.", LABELS, buckets=TOKENS
 )
+COMPUTED = Histogram(
+    "vllm:request_prefill_kv_computed_tokens", "Prompt tokens not cached.", LABELS, buckets=TOKENS
+)
 ASKED = Histogram("vllm:request_params_max_tokens", "max_tokens.", LABELS, buckets=TOKENS)
 WIDTH = Histogram("vllm:request_params_n", "Choices asked for.", LABELS, buckets=CHOICES)
 REJECTED = Counter("vllm:admission_rejections", "Requests refused at admission.", ["reason"])
+STALLED = Counter("pagoda_slow_readers_cancelled", "Streams whose clients read nothing.")
+DISCONNECTED = Counter("pagoda_disconnects", "Clients that left before their answer's end.")
+CALLS = Counter("vllm:tool_call_parser_invocations", "Choices read for tool calls.", ["parser"])
 for _kind in (RateLimited, QuotaExceeded, Overloaded, EngineLost):
     REJECTED.labels(_kind.code or _kind.type)  # a rate needs a series that begins at zero
 
@@ -44,7 +50,7 @@ for _kind in (RateLimited, QuotaExceeded, Overloaded, EngineLost):
 @cache
 def _of(model: str) -> tuple[Histogram, ...]:
     """The model's children, looked up once: labels cost more than observations."""
-    families = (QUEUE, PREFILL, DECODE, INFERENCE, PROMPT, COMPLETION, WIDTH, ASKED)
+    families = (QUEUE, PREFILL, DECODE, INFERENCE, PROMPT, COMPUTED, COMPLETION, WIDTH, ASKED)
     return tuple(family.labels(model) for family in families)
 
 
@@ -53,7 +59,7 @@ def observe(stream: RequestStream) -> None:
     body, counts = stream.body, stream.counts
     if counts is None:
         return
-    queue, prefill, decode, inference, prompt, completion, width, asked = _of(body.model)
+    queue, prefill, decode, inference, prompt, computed, completion, width, asked = _of(body.model)
     queue_s, first_s, total_s = (
         ms / 1000 for ms in (counts.queue_ms, counts.ttft_ms, counts.total_ms)
     )
@@ -62,6 +68,7 @@ def observe(stream: RequestStream) -> None:
     decode.observe(max(0.0, total_s - first_s))
     inference.observe(max(0.0, total_s - queue_s))
     prompt.observe(counts.prompt_tokens)
+    computed.observe(counts.prompt_tokens - counts.cached_tokens)
     completion.observe(counts.completion_tokens)
     width.observe(body.params.n)
     if body.params.max_tokens is not None:

@@ -40,6 +40,7 @@ SETTING_FLAGS: Mapping[str, str] = {
     "uvicorn_log_level": "log_level",
     "sse_keep_alive_interval": "keep_alive_s",
     "enable_force_include_usage": "force_include_usage",
+    "per_request_metrics": "per_request_metrics",
     "max_num_queued_reqs": "queue_entries",
 }
 RENAMED = {"uvicorn_log_level": "log_level", "model_flag": "model"}  # old → today's name

@@ -10,6 +10,7 @@ from tests.served import LIMIT_S, Served, wait_for
 GROWS = {  # by a request with four generated tokens
     "vllm:request_generation_tokens_sum": 4,
     "vllm:request_prompt_tokens_count": 1,
+    "vllm:request_prefill_kv_computed_tokens_count": 1,
     "vllm:request_queue_time_seconds_count": 1,
     "vllm:request_params_max_tokens_sum": 4,
     "vllm:request_success_total": 1,
@@ -37,3 +38,10 @@ def test_one_request_moves_every_figure(served: Served, client: openai.OpenAI, m
         return all(now[name] >= before[name] + least for name, least in GROWS.items())
 
     wait_for(grown, what="figures that grew with the request")
+
+
+def test_the_size_of_the_cache_is_told(served: Served, model: str) -> None:
+    text = httpx.get(f"{served.url}/metrics", timeout=LIMIT_S).text
+    (line,) = (row for row in text.splitlines() if row.startswith("vllm:cache_config_info{"))
+    assert f'model_name="{model}"' in line
+    assert 'block_size="32"' in line

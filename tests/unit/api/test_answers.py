@@ -106,6 +106,15 @@ def test_usage_chunk_has_no_choices(tokenizer: Tokenizer) -> None:
     assert event["usage"]["prompt_tokens_details"] == {"cached_tokens": 1}
 
 
+def test_the_usage_chunk_tells_times_where_they_are_wanted(tokenizer: Tokenizer) -> None:
+    answer, counts = chat(tokenizer), Counts(queue_ms=3, ttft_ms=20, total_ms=90)
+    assert "metrics" not in events(answer.usage_chunk(counts))[0]
+    answer.tells_times = True
+    assert events(answer.usage_chunk(counts))[0]["metrics"] == {
+        "queue": 3, "ttft": 20, "decode": 70,
+    }  # fmt: skip
+
+
 def test_continuous_usage_counts_up(tokenizer: Tokenizer) -> None:
     answer = chat(tokenizer)
     answer.continuous_usage = True

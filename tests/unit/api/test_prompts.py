@@ -83,6 +83,17 @@ def test_a_template_that_takes_too_long_is_no_template(folder: Path) -> None:
         check_options(str(template), None, None)
 
 
+async def test_a_models_own_template_takes_nothing_down(folder: Path) -> None:
+    """It passes what is tried when it is read, and then one expression takes all time or memory."""
+    bomb = "{{ ([messages[0].content * 1000000] * 1000000) | join }}"
+    source = "{% if messages | length > 4 %}" + bomb + "{% endif %}{{ messages[0].content }}"
+    (folder / "chat_template.jinja").write_text(source)
+    with pytest.raises(InvalidRequest, match=r"too much|more than 0.5 s") as refused:
+        await ids(folder, ChatBody(model="m", messages=MESSAGES * 5))
+    assert refused.value.param == "messages"
+    assert await ids(folder, ChatBody(model="m", messages=MESSAGES)) == [0, 1]
+
+
 def test_parsers_can_be_named(folder: Path) -> None:
     found = model_text(folder, TextOptions(tool_call_parser="hermes", reasoning_parser="qwen3"))
     assert (found.parsers.tool, found.parsers.reasoning) == ("hermes", "qwen3")

@@ -43,9 +43,11 @@ class StepTrace:
         when none runs."""
         if not self.running:
             raise InvalidRequest("No profile runs: start one first.")
-        profiler, self._profiler = self._profiler, None
-        profiler.stop()
-        profiler.export_chrome_trace(str(self._path))
+        try:
+            self._profiler.stop()
+            self._profiler.export_chrome_trace(str(self._path))
+        finally:
+            self._profiler = None  # not before the file is whole: others wait for that
         return self._path
 
 

@@ -31,12 +31,16 @@ def renamed(error: InvalidRequest, names: dict[str, str], parts: dict[str, str])
     """
     param = error.param or ""
     chat_name = param.split(".")[0].split("[")[0]
-    ours = names.get(chat_name, param)
-    for part, own in parts.items():
-        ours = ours.replace(part, own)
+    ours = own_parts(names.get(chat_name, param), parts)
     message = error.message.replace(f"'{param}'", f"'{ours}'")
     longest = "max_completion_tokens"  # stands in the words about another field, too
     return type(error)(message.replace(longest, names[longest]), param=ours or None)
+
+
+def own_parts(path: str, parts: dict[str, str]) -> str:
+    for part, own in parts.items():
+        path = path.replace(part, own)
+    return path
 
 
 def texts(item: dict[str, Any], path: str, *names: str) -> list[str]:

@@ -8,6 +8,7 @@ import orjson
 from pydantic import Field
 
 from apps.api import foreign
+from apps.api.parse import unknown_inside
 from apps.api.schema_types import Float, Int, Schema, Text
 from engine.errors import InvalidRequest
 
@@ -108,7 +109,7 @@ def _ignored(raw: dict[str, Any], body: CountBody) -> list[str]:
     known = type(body).model_fields.keys() | set(shared(type(body)))
     names = [name for name in raw if name not in known and raw[name] is not None]
     names += ["metadata"] if isinstance(body, MessagesBody) and body.metadata else []
-    return names
+    return [*names, *unknown_inside(raw, type(body))]
 
 
 def _budget(body: CountBody) -> int | None:

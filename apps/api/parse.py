@@ -232,10 +232,11 @@ def ignored_names(
 ) -> list[str]:
     """Fields that change nothing, those inside of other fields with the path to them."""
     own = [n for n in raw if n not in known or (n in NO_EFFECT and NO_EFFECT[n](raw))]
-    return shown_names([*own, *dict.fromkeys(_unknown_inside(raw, kind))])
+    return shown_names([*own, *unknown_inside(raw, kind)])
 
 
-def _unknown_inside(raw: dict[str, Any], kind: type[Schema], path: str = "") -> Iterator[str]:
+def unknown_inside(raw: dict[str, Any], kind: type[Schema], path: str = "") -> Iterator[str]:
+    """Fields that nobody knows inside of those that `kind` knows, with the path to them."""
     for name, schema in nested(kind).items():
         value = raw.get(name)
         for one in value if isinstance(value, list) else [value]:
@@ -243,12 +244,14 @@ def _unknown_inside(raw: dict[str, Any], kind: type[Schema], path: str = "") -> 
                 continue
             inside, known = f"{path}{name}.", names_of(schema)
             yield from (inside + key for key in one if key not in known and one[key])
-            yield from _unknown_inside(one, schema, inside)
+            yield from unknown_inside(one, schema, inside)
 
 
 def shown_names(names: Iterable[str]) -> list[str]:
     """Those that may stand in a header, and not too many of them."""
     shown = [
-        n for n in names if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
+        n
+        for n in dict.fromkeys(names)
+        if n.isascii() and n.isprintable() and 0 < len(n) <= 64 and "," not in n
     ]
     return shown[:IGNORED_NAMES]

@@ -15,7 +15,7 @@ from apps.api.auth import FRESH_S, authenticate, require_scope
 from apps.api.body import Receive, header, parse_object
 from apps.api.chat_answers import ChatAnswer
 from apps.api.errors import public_error, wrong_method
-from apps.api.foreign import renamed
+from apps.api.foreign import own_parts, renamed
 from apps.api.generation import ChatCompletions
 from apps.api.replies import JSON, refuse
 from apps.api.responses_answer import PREFIX, ResponsesAnswer
@@ -37,7 +37,8 @@ class Responses(ChatCompletions):
         self.asked, raw, ignored = responses_body.read(parse_object(data))
         body, of_chat = parse.chat_of(raw, self.runtime.caps)
         # user and metadata come back in the response
-        return body, parse.shown_names([*ignored, *(n for n in of_chat if "." in n)])
+        inside = (own_parts(name, PARTS) for name in of_chat if "." in name)
+        return body, parse.shown_names([*ignored, *inside])
 
     def answer_kind(self) -> Callable[..., ChatAnswer]:
         return partial(ResponsesAnswer, self.asked)

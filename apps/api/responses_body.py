@@ -11,6 +11,7 @@ from pydantic import Field
 
 from apps.api import foreign
 from apps.api.field_types import TextsField
+from apps.api.parse import unknown_inside
 from apps.api.schema_types import Int, Schema, Text
 from engine.errors import InvalidRequest
 from engine.sampling_params import SamplingParams
@@ -29,7 +30,8 @@ PARAMS = {  # field of the chat → field of this body
     "reasoning_effort": "reasoning.effort",
     "truncate_prompt_tokens": "truncation",
 }
-PARTS = {".function.": "."}  # here a tool is flat
+PARTS = {".function.": ".", "response_format.json_schema.": "text.format.",
+         "response_format.": "text.format."}  # fmt: skip  # here tools and forms are flat
 SAME = (  # fields that mean the same in a chat
     "model", "stream", "temperature", "top_p", "parallel_tool_calls", "user",
     "metadata", "top_logprobs", "request_id", "top_k", "min_p", "seed", "stop", "priority",
@@ -137,7 +139,7 @@ def _ignored(raw: dict[str, Any], body: ResponsesBody) -> list[str]:
     names += ["include"] if set(body.include) - {SCORES} else []
     names += ["reasoning.summary"] if body.reasoning and body.reasoning.summary else []
     names += ["text.verbosity"] if body.text and body.text.verbosity else []
-    return names
+    return [*names, *unknown_inside(raw, ResponsesBody)]
 
 
 def _tool(tool: dict[str, Any], index: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.api.drf import KeyView, parsed
+from apps.api.drf import KeyView, parsed, tell_ignored
 from apps.api.models import Owner
 from apps.api.schema_types import Schema
 from apps.lora import selectors, services
@@ -21,7 +21,7 @@ from apps.lora.models import Adapter
 from apps.lora.sources import source_from
 from apps.lora.tickets import upload_open
 from apps.models.services import catalog_publish
-from engine.errors import InvalidRequest, ModelNotFound, PermissionDenied
+from engine.errors import InvalidRequest, ModelNotFound, PagodaError, PermissionDenied
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -61,6 +61,7 @@ class UnloadIn(Schema):
     lora_int_id: int | None = None
 
 
+FOREIGN_NAMES = {"name": "lora_name", "source": "lora_path", "base": "base_model_name"}
 BODIES: dict[tuple[str, str], type[BaseModel]] = {  # for the OpenAPI document
     ("/api/adapters", "post"): AdapterIn,
     ("/v1/load_lora_adapter", "post"): LoadIn,
@@ -166,7 +167,16 @@ class AdapterAction(AdapterView):
         return selectors.load_await(name, within_s=lora_settings().adapter_wait_s)
 
 
-class LoadLoraAdapter(AdapterView):
+class ForeignView(AdapterView):
+    """Refusals name the fields as vLLM's bodies do."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, PagodaError) and exc.param in FOREIGN_NAMES:
+            exc.param = FOREIGN_NAMES[exc.param]
+        return super().handle_exception(exc)
+
+
+class LoadLoraAdapter(ForeignView):
     """POST /v1/load_lora_adapter: 200 once every web process and engine can use it."""
 
     def post(self, request: Request) -> HttpResponse:
@@ -192,11 +202,13 @@ class LoadLoraAdapter(AdapterView):
         return _success(f"LoRA adapter '{body.lora_name}' added successfully.")
 
 
-class UnloadLoraAdapter(AdapterView):
+class UnloadLoraAdapter(ForeignView):
     """POST /v1/unload_lora_adapter: 200 once no web process takes requests for it."""
 
     def post(self, request: Request) -> HttpResponse:
         body = parsed(UnloadIn, request)
+        if body.lora_int_id is not None:
+            tell_ignored(request, ["lora_int_id"])
         known = Adapter.objects.wanted().filter(name=body.lora_name).exists()
         if not known or not self.key.may_use(body.lora_name):
             raise ModelNotFound(

@@ -112,11 +112,11 @@ def test_vllm_routes_answer_as_vllm_does(
     [
         ({"lora_path": "terse"}, "lora_name"),
         ({"lora_name": "x"}, "lora_path"),
-        ({"lora_name": "x", "lora_path": "/etc"}, "source"),
-        ({"lora_name": "x", "lora_path": "../../.."}, "source"),
-        ({"lora_name": "x y", "lora_path": "terse"}, "name"),
-        ({"lora_name": "pagoda-demo", "lora_path": "terse"}, "name"),
-        ({"lora_name": "x", "lora_path": "terse", "base_model_name": "nope"}, "base"),
+        ({"lora_name": "x", "lora_path": "/etc"}, "lora_path"),
+        ({"lora_name": "x", "lora_path": "../../.."}, "lora_path"),
+        ({"lora_name": "x y", "lora_path": "terse"}, "lora_name"),
+        ({"lora_name": "pagoda-demo", "lora_path": "terse"}, "lora_name"),
+        ({"lora_name": "x", "lora_path": "terse", "base_model_name": "nope"}, "base_model_name"),
         ({"lora_name": 7, "lora_path": "terse"}, "lora_name"),
     ],
 )

@@ -158,5 +158,5 @@ def test_names_without_effect_are_told(client: httpx.Client) -> None:
     reply = client.post("/v1/messages", json=body | extra)
     assert reply.headers["x-pagoda-ignored"] == "service_tier, metadata"
     body["messages"] = [{"role": "user", "content": "x", "mood": 1}] * 2
-    reply = client.post("/v1/messages", json=body | {"thinking": {"type": "disabled", "depth": 1}})
-    assert reply.headers["x-pagoda-ignored"] == "messages.mood, thinking.depth"
+    reply = client.post("/v1/messages", json=body | {"metadata": {"depth": 1}})
+    assert reply.headers["x-pagoda-ignored"] == "metadata, messages.mood, metadata.depth"

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from apps.api import responses_body
 from apps.api.admission import sampling_for
 from apps.api.caps import ApiCaps
 from apps.api.chat_messages import PLAIN_FORM, TemplateForm
+from apps.api.foreign import own_parts
 from apps.api.parse import parse_chat, parse_completion
 from apps.api.schemas import ChatBody, CompletionBody, GenerationBody
 from engine.errors import InvalidRequest
@@ -278,6 +280,18 @@ def test_what_changes_nothing_is_named_wherever_it_stands(
 )
 def test_a_refusal_says_what_would_be_right(fields: dict[str, Any], message: str) -> None:
     assert refused(chat, **fields).message == message
+
+
+@pytest.mark.parametrize(
+    ("of_chat", "own"),
+    [
+        ("tools[1].function.kind", "tools[1].kind"),
+        ("response_format.json_schema.kind", "text.format.kind"),
+        ("response_format.kind", "text.format.kind"),
+    ],
+)
+def test_responses_have_names_of_their_own(of_chat: str, own: str) -> None:
+    assert own_parts(of_chat, responses_body.PARTS) == own
 
 
 def test_stream_options_need_a_stream() -> None:

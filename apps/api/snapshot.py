@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 MAX_KEYS = 10_000  # and as many ids without a row
 MAX_READS = 512  # that run or wait
+FORGOTTEN = -math.inf  # when an entry was read that is believed no more
 MISS_S = 1.0  # an id without a row is not asked for again within this time
 
 
@@ -105,14 +107,16 @@ class Keyring:
         try:
             return await self.reload(public_id)
         except Overloaded:
-            if admission and key is not None:
-                return key
+            old = self._entries.get(public_id)
+            if admission and old is not None and old[0] > FORGOTTEN:
+                return old[1]
             raise
 
     def forget(self) -> None:
         """Redis lost its epochs, or may not know the newest: believe no entry until it was read
-        again."""
-        self._entries.clear()
+        again. Bans still know whose key is no guess."""
+        for public_id, (_, key) in self._entries.items():
+            self._entries[public_id] = FORGOTTEN, key
 
     async def reload(self, public_id: str) -> KeySnapshot | None:
         """Read the row; callers that come meanwhile share the answer. Raises `Overloaded`."""

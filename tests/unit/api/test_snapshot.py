@@ -11,7 +11,7 @@ import pytest
 from django.db import Error, InterfaceError, OperationalError
 
 from apps.api import keyformat, snapshot
-from apps.api.auth import authenticate, authenticate_again, bearer, verify
+from apps.api.auth import authenticate, authenticate_again, bearer, remembered, verify
 from apps.api.selectors import KeySnapshot, PriceList, pepper
 from apps.api.snapshot import Database, Keyring, Models
 from apps.models.catalog import Catalog
@@ -86,6 +86,29 @@ async def test_without_database_only_admission_trusts_an_old_entry(database: Dat
     with pytest.raises(Overloaded) as caught:
         await ring.get("abcdefgh", 2.0)
     assert caught.value.param == "database"
+
+
+async def test_a_forgotten_entry_is_read_again_or_not_believed(database: Database) -> None:
+    rows, clock = Rows(key()), Clock()
+    ring = Keyring(database, read=rows, clock=clock)
+    await ring.get("abcdefgh", 30.0)
+    ring.forget()
+    rows.away = True
+    with pytest.raises(Overloaded):
+        await ring.get("abcdefgh", 30.0, admission=True)
+    rows.away = False
+    assert await ring.get("abcdefgh", 30.0, admission=True)
+    assert rows.reads == 3
+
+
+async def test_a_ban_spares_good_keys_after_redis_was_away(database: Database) -> None:
+    new, other = keyformat.generate(), keyformat.generate()
+    row = key(public_id=new.public_id, digest=keyformat.digest(new.text, pepper()))
+    ring = Keyring(database, read=Rows(row))
+    await ring.get(new.public_id, 30.0)
+    ring.forget()
+    asked = [[(b"authorization", f"Bearer {made.text}".encode())] for made in (new, other)]
+    assert [remembered(ring, headers) for headers in asked] == [True, False]
 
 
 async def test_an_entry_proves_nothing_without_the_secret(database: Database) -> None:

@@ -133,7 +133,10 @@ def check_redis(settings: ServerSettings) -> Iterator[Finding]:
     yield Finding(Level.OK, "redis", f"version {version} answers")
     if settings.redis_url and not is_mended(version):  # the embedded one listens on no network
         words = f"Redis {version} lets a client that may run scripts take it over (CVE-2025-49844)"
-        fix = "Upgrade it to 6.2.20, 7.2.11, 7.4.6, 8.0.4, 8.2.2 or newer."
+        fix = (
+            "Upgrade it to 6.2.20, 7.2.11, 7.4.6, 8.0.4, 8.2.2 or newer; a distribution may have "
+            "mended it under the old number, as its changelog says."
+        )
         yield Finding(Level.WARN, "version of Redis", words, fix)
     yield skew("clock of Redis", seconds + micros / 1e6 - time.time())
     policy = facts.get("maxmemory_policy", "noeviction")

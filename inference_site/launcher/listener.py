@@ -29,8 +29,11 @@ DROP_FIRST_SEGMENTS = b"".join(  # struct sock_filter: code, skip if true, skip 
 ACCEPT_QUEUE = 24  # offset in struct tcp_info; of a listening socket: connections that wait
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen before anything else starts. Raises `SettingError` with the remedy."""
+def listen(host: str, port: int, *, at_once: bool = True) -> socket.socket:
+    """Bind before anything else starts, and listen: callers wait until somebody accepts. Without
+    `at_once` they are refused, and ask another server, until a web process listens because it can
+    answer. Raises `SettingError` with the remedy.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -41,7 +44,8 @@ def listen(host: str, port: int) -> socket.socket:
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         server.bind(address)
-        server.listen(BACKLOG)
+        if at_once:
+            server.listen(BACKLOG)
     except OSError as error:
         server.close()
         raise SettingError(_why(host, port, error)) from None

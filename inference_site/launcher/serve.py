@@ -114,7 +114,7 @@ def _run(options: ServeOptions, settings: ServerSettings) -> int:
 
 def _listen(settings: ServerSettings, stack: contextlib.ExitStack) -> socket:
     if settings.uds is None:
-        listener = listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port, at_once=not settings.lame_duck)
     else:
         listener = listen_unix(settings.uds)
         stack.callback(settings.uds.absolute().unlink, missing_ok=True)

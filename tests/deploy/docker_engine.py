@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CACHE = Path(os.environ.get("PAGODA_DEPLOY_CACHE", "/var/tmp/pagoda-deploy"))
+KEPT_CACHE = "8GB"
 NEEDED = {
     "dockerd": "docker.io",
     "docker-compose": "docker-compose",
@@ -70,6 +71,12 @@ def health(container: str) -> str:
     return docker("inspect", "--format", "{{.State.Health.Status}}", container)
 
 
+def tidy() -> None:
+    """Keep one image of each kind and as much cache as a build of them all takes."""
+    docker("image", "prune", "--force", check=False)
+    docker("builder", "prune", "--force", "--keep-storage", KEPT_CACHE, check=False)
+
+
 @contextmanager
 def engine() -> Iterator[None]:
     """Runs while the block lasts. Refuses the run when it does not come up."""
@@ -85,7 +92,10 @@ def engine() -> Iterator[None]:
                 tail = (CACHE / "dockerd.log").read_text(errors="replace")[-2000:]
                 refuse(f"dockerd did not start:\n{tail}")
             time.sleep(0.5)
-        yield
+        try:
+            yield
+        finally:
+            tidy()
     finally:
         process.terminate()
         process.wait(60)

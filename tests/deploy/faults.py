@@ -57,7 +57,7 @@ def upgrade(site: Installation, check: Checks) -> None:
         site.compose(*more)
         wait_for("their health", lambda: [health(c) for c in web(site)] == ["healthy"] * 4, 120)
         docker("stop", "--time", "150", *old)
-        docker("rm", *old)
+        docker("rm", "--volumes", *old)
     check("the new web containers alone remain", len(web(site)) == 2 and not {*old} & {*web(site)})
 
 

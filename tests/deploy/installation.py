@@ -65,6 +65,7 @@ class Installation:
         """Everything but Grafana, which Debian does not have. Gone with its volumes afterwards."""
         said(str(self.folder / "deploy" / "secrets" / "make"))
         self.compose("down", "--volumes", "--remove-orphans", check=False)
+        docker("volume", "prune", "--force")  # of a run that was killed
         try:
             self.compose("up", "-d", "--no-build", *SERVICES)
             yield
@@ -76,9 +77,10 @@ class Installation:
 
     @staticmethod
     def left_over() -> str:
+        """Containers, networks and volumes; an image's own volumes have no name and no label."""
         mark = ("-q", "--filter", f"label=com.docker.compose.project={PROJECT}")
-        kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
-        return "".join(docker(*kind, *mark) for kind in kinds)
+        labelled = (("ps", "--all"), ("network", "ls"))
+        return docker("volume", "ls", "-q") + "".join(docker(*kind, *mark) for kind in labelled)
 
     def container(self, service: str, number: int = 0) -> str:
         return self.compose("ps", "-q", service).split()[number]

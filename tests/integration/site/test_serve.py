@@ -246,6 +246,23 @@ def test_a_stopping_server_answers_who_is_connected_however_late_it_gets_to_it(
     assert process.wait(timeout=LIMIT_S) == 0
 
 
+def test_a_server_that_cannot_answer_yet_gets_no_callers(serve: Serve) -> None:
+    """They ask the server beside it; the old one, in an upgrade."""
+    port, others = free_port(), serve.pids("inference_site.web")
+    process = start(serve.home, port, "--only", "web", PAGODA_LAME_DUCK="1")
+    joined = Serve(process, serve.home, port)
+    try:
+        wait_for(lambda: {*serve.pids("inference_site.web")} - {*others}, what="its web process")
+        (web,) = {*serve.pids("inference_site.web")} - {*others}
+        os.kill(web, signal.SIGSTOP)  # long before it has read its modules
+        assert not connects(port)
+        os.kill(web, signal.SIGCONT)
+        wait_for(lambda: healthy(joined.url), what="health")
+    finally:
+        process.terminate()
+        assert process.wait(timeout=LIMIT_S) == 0
+
+
 def connects(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=0.2).close()

@@ -28,6 +28,7 @@ from apps.usage.budgets import model_budgets_restore
 from engine import redis_keys, scripts
 from engine.config import EngineConfig
 from engine.errors import EngineStartError, InvalidRequest, ModelNotFound
+from engine.redis_link import connect
 from inference_site.redis import redis_url
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def model_limits_set(*, name: str, actor: Actor = SYSTEM, **limits: int | None) 
 def _spent_publish(name: str) -> None:
     """A budget counts what was used before it was set. Without Redis the next settler says it."""
     try:
-        with redis.Redis.from_url(redis_url(), socket_timeout=2) as client:
+        with connect(redis_url()) as client:
             model_budgets_restore(client, name=name)
     except redis.RedisError as error:
         log.warning("budgets_unpublished", extra={"cause": type(error).__name__})
@@ -183,7 +184,7 @@ def catalog_changed() -> None:
 def catalog_publish() -> bool:
     """Copy the epoch to Redis and wake the agents. False when Redis is away (repeated later)."""
     try:
-        with redis.Redis.from_url(redis_url(), socket_timeout=2) as client:
+        with connect(redis_url()) as client:
             epoch_publish(client)
             client.publish(redis_keys.AGENT_WAKE, b"catalog")
     except redis.RedisError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -81,6 +82,17 @@ def tidy() -> None:
 def engine() -> Iterator[None]:
     """Runs while the block lasts. Refuses the run when it does not come up."""
     CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f"another run uses {CACHE}: wait for it, or set PAGODA_DEPLOY_CACHE.")
+        with _daemon():
+            yield
+
+
+@contextmanager
+def _daemon() -> Iterator[None]:
     command = ["dockerd", "--data-root", str(CACHE / "data"), "--exec-root", str(CACHE / "exec")]
     command += ["--pidfile", str(CACHE / "pid"), "--host", f"unix://{CACHE}/docker.sock"]
     with (CACHE / "dockerd.log").open("wb") as log:

@@ -73,8 +73,9 @@ def health(container: str) -> str:
 
 
 def tidy() -> None:
-    """Keep one image of each kind and as much cache as a build of them all takes."""
+    """Keep one image of each kind, no volume, and as much cache as a build of them all takes."""
     docker("image", "prune", "--force", check=False)
+    docker("volume", "prune", "--force", check=False)  # docker-compose 1.29 leaves nameless ones
     docker("builder", "prune", "--force", "--keep-storage", KEPT_CACHE, check=False)
 
 

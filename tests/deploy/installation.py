@@ -77,10 +77,10 @@ class Installation:
 
     @staticmethod
     def left_over() -> str:
-        """Containers, networks and volumes; an image's own volumes have no name and no label."""
+        """What bears the project's label; volumes that images ask for have none: see `tidy`."""
         mark = ("-q", "--filter", f"label=com.docker.compose.project={PROJECT}")
-        labelled = (("ps", "--all"), ("network", "ls"))
-        return docker("volume", "ls", "-q") + "".join(docker(*kind, *mark) for kind in labelled)
+        kinds = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
+        return "".join(docker(*kind, *mark) for kind in kinds)
 
     def container(self, service: str, number: int = 0) -> str:
         return self.compose("ps", "-q", service).split()[number]

@@ -198,6 +198,7 @@ def test_logprobs_are_of_the_untouched_distribution() -> None:
     assert chosen.logprob < 0
     assert next(c for c in result.logprobs[1][1:] if c.rank == 1) == result.logprobs[0][0]
     assert len(result.logprobs[0]) == 3  # the chosen token is among the three likeliest
+    assert torch.is_inference_mode_enabled() is False
 
 
 def test_named_tokens_are_scored_in_place_of_the_likeliest() -> None:
@@ -214,5 +215,3 @@ def test_named_tokens_are_scored_in_place_of_the_likeliest() -> None:
     assert found[0] == first
     assert [c.token_id for c in found[1:]] == [sixth.token_id, fifth.token_id]
     assert [c.logprob for c in found[1:]] == pytest.approx([sixth.logprob, fifth.logprob])
-
-    assert torch.is_inference_mode_enabled() is False

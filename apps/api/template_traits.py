@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from apps.api.chat_messages import Parts, TemplateForm
-from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
 from engine.template_process import ChildTemplate
 
 _FORMATS: dict[str, Parts] = {"string": "join", "openai": "wrap"}
 _WORDS = re.compile(r"\w+")
 THINKING_SWITCHES = ("enable_thinking", "thinking")  # names that templates use
-
-Template = ChatTemplate | ChildTemplate
 
 
 def words_of(source: str) -> frozenset[str]:
@@ -34,7 +31,7 @@ def model_type_of(path: Path) -> str:
     return found if isinstance(found, str) else ""
 
 
-def template_form_of(template: Template, content_format: str = "auto") -> TemplateForm:
+def template_form_of(template: ChildTemplate, content_format: str = "auto") -> TemplateForm:
     """The form in which a template shows contents and earlier calls. At most six small renders."""
     parts = _FORMATS.get(content_format) or _parts_of(template)
     for null_content in (False, True):
@@ -45,7 +42,7 @@ def template_form_of(template: Template, content_format: str = "auto") -> Templa
     return TemplateForm(parts=parts)
 
 
-def thinks_unasked(template: Template, words: frozenset[str], form: TemplateForm) -> bool:
+def thinks_unasked(template: ChildTemplate, words: frozenset[str], form: TemplateForm) -> bool:
     """Whether the model may reason where nobody said: the template then shows what it shows with
     its switch on. Without a switch nothing is known against it. At most two small renders."""
     switch = next((name for name in THINKING_SWITCHES if name in words), None)
@@ -63,7 +60,7 @@ def _asked(form: TemplateForm) -> Any:
     return [{"type": "text", "text": "x"}] if form.parts == "wrap" else "x"
 
 
-def _parts_of(template: Template) -> Parts:
+def _parts_of(template: ChildTemplate) -> Parts:
     """How contents reach the template: it may show lists of parts, and may be lost without."""
     part = {"type": "text", "text": "probe text"}
     if not _shows_content(template, [part]):
@@ -71,7 +68,7 @@ def _parts_of(template: Template) -> Parts:
     return "keep" if _shows_content(template, "probe text") else "wrap"
 
 
-def _shows_content(template: Template, content: Any) -> bool:
+def _shows_content(template: ChildTemplate, content: Any) -> bool:
     try:
         text = template.render([{"role": "user", "content": content}])
     except InvalidRequest:
@@ -79,7 +76,7 @@ def _shows_content(template: Template, content: Any) -> bool:
     return "probe text" in text and "'type'" not in text and '"type"' not in text
 
 
-def _shows_call(template: Template, form: TemplateForm) -> bool:
+def _shows_call(template: ChildTemplate, form: TemplateForm) -> bool:
     arguments = '{"a": 1}' if form.argument_text else {"a": 1}
     function = {"name": "probe_function", "arguments": arguments}
     call = {"id": "call00000", "type": "function", "function": function}

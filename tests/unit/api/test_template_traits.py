@@ -8,8 +8,8 @@ from apps.api.chat_messages import Message, TemplateForm
 from apps.api.rendering import template_kwargs
 from apps.api.schemas import ChatBody
 from apps.api.template_traits import template_form_of, thinks_unasked, words_of
-from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
+from engine.template_process import ChildTemplate
 
 AS_JSON = (
     "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}"
@@ -32,7 +32,7 @@ ONLY_NULL = JOINED.replace("m.content }}", "m.content or '' }}").replace(
     ],
 )
 def test_the_form_of_calls_is_the_one_that_shows_them(source: str, form: TemplateForm) -> None:
-    assert template_form_of(ChatTemplate(source, {})) == form
+    assert template_form_of(ChildTemplate(source, {})) == form
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_form_of_calls_is_the_one_that_shows_them(source: str, form: Templat
     ],
 )
 def test_the_form_of_contents_is_the_one_that_shows_them(source: str, parts: str) -> None:
-    template = ChatTemplate(source, {})
+    template = ChildTemplate(source, {})
     assert template_form_of(template).parts == parts
     assert template_form_of(template, "string").parts == "join"
     assert template_form_of(template, "openai").parts == "wrap"
@@ -66,7 +66,7 @@ def test_the_form_of_contents_is_the_one_that_shows_them(source: str, parts: str
 def test_a_switch_that_is_off_unless_said_keeps_the_model_from_reasoning(
     source: str, thinks: bool
 ) -> None:
-    template = ChatTemplate(source, {})
+    template = ChildTemplate(source, {})
     assert thinks_unasked(template, words_of(source), template_form_of(template)) is thinks
 
 

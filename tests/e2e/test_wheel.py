@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +17,8 @@ from tests.served import ROOT, serving
 def installed(tmp_path_factory):
     """The wheel's files alone in a folder that comes first on the path."""
     folder = tmp_path_factory.mktemp("wheel")
+    # setuptools would pack what an earlier build left there, also files that are gone from the tree
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
         [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)],
